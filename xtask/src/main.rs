@@ -1,2 +1,43 @@
-//! Placeholder.
-fn main() {}
+//! The project's own commands: `cargo xtask lib`, `test`, `demo`, `bench`, `compat`.
+
+#![forbid(unsafe_code)]
+
+mod compat;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask lib                          build the release library; the last line is its folder
+cargo xtask test [--quick] [ARGS...]     all tests; --quick leaves out the slow ones;
+                                         ARGS go to `cargo test`
+cargo xtask compat [--check]             write COMPATIBILITY.md, or fail if it is out of date
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match args.as_slice() {
+        ["lib"] => lib(),
+        ["test", rest @ ..] => test::run(rest),
+        ["compat"] => compat::write(),
+        ["compat", "--check"] => compat::check(),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn lib() -> Result<(), String> {
+    let dir = ferrevent_workbench::library()?;
+    println!("{}", dir.display());
+    Ok(())
+}
