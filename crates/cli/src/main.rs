@@ -1,2 +1,70 @@
-//! Placeholder.
-fn main() {}
+//! The command `ferrevent`: runs programs that were made for libevent 2.1 on ferrevent's library,
+//! and says beforehand whether everything they need is there.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod elf;
+mod library;
+mod loader;
+mod needs;
+mod run;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs libevent programs on ferrevent.
+#[derive(Debug, Parser)]
+#[command(name = "ferrevent", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run a program on ferrevent's library
+    ///
+    /// The program replaces this command: process id, terminal, signals and exit status are its
+    /// own. Programs that it starts run on the library too. The folder with the library is the one
+    /// that FERREVENT_LIB_DIR names, or else is found beside this command.
+    #[command(override_usage = "ferrevent run -- PROGRAM [ARGS]...")]
+    Run {
+        /// A program that links libevent 2.1, looked up in PATH unless it holds a slash
+        #[arg(value_name = "PROGRAM")]
+        program: OsString,
+        /// Its arguments
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGS"
+        )]
+        args: Vec<OsString>,
+    },
+    /// Say which functions of libevent a program or library needs, and whether they are there
+    ///
+    /// The exit status is 0 if all are there, 1 if one is missing, and 2 if a file could not be
+    /// checked, for example because it does not use libevent 2.1.
+    Check {
+        /// Programs (looked up in PATH unless they hold a slash) or shared libraries
+        #[arg(required = true, value_name = "PROGRAM|LIBRARY")]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// What this command returns when it cannot do what it was asked for.
+const TROUBLE: u8 = 2;
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Task::Run { program, args } => run::run(&program, &args).map(|never| match never {}),
+        Task::Check { files } => check::check(&files),
+    };
+    outcome.unwrap_or_else(|message| {
+        eprintln!("ferrevent: {message}");
+        ExitCode::from(TROUBLE)
+    })
+}

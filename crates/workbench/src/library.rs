@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -87,7 +87,8 @@ fn cargo() -> Command {
 }
 
 fn build(target: &Path) -> Result<PathBuf, String> {
-    let output = cargo()
+    // Cargo's progress goes to our standard error: a first build takes a while.
+    let status = cargo()
         .args([
             "build",
             "--release",
@@ -96,13 +97,11 @@ fn build(target: &Path) -> Result<PathBuf, String> {
             "--target-dir",
         ])
         .arg(target)
-        .output()
+        .stdout(Stdio::null())
+        .status()
         .map_err(|e| format!("cargo build: {e}"))?;
-    if !output.status.success() {
-        return Err(format!(
-            "building the library failed:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        ));
+    if !status.success() {
+        return Err("the library does not build".into());
     }
     Ok(target.join("release/libferrevent_libevent.so"))
 }

@@ -1,5 +1,10 @@
 //! Programs under a time limit.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that fails by unwrap says where it failed"
+)]
+
 use std::process::Command;
 use std::time::{Duration, Instant};
 
