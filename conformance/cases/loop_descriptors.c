@@ -1,0 +1,411 @@
+/* Events on descriptors: kinds, several on one, edges, closing and reuse, what cannot be added. */
+#include "loop.h"
+
+CASE(fd_read_and_write_in_one_call) {
+    struct event_base *base = new_base();
+    int fd[2];
+    unix_pair(fd);
+    struct event *event = new_event(base, fd[0], EV_READ | EV_WRITE, traced_drain, "a");
+    CHECK(event_add(event, NULL) == 0);
+    send_all(fd[1], "x", 1);
+    step("loop");
+    event_base_dispatch(base);
+    say("pending %#x", pending(event));
+    event_free(event);
+    event_base_free(base);
+    close(fd[0]);
+    close(fd[1]);
+}
+
+/* Level-triggered: called each pass while there are bytes. */
+CASE(fd_persistent_is_called_while_readable) {
+    struct event_base *base = new_base();
+    int fd[2];
+    char c;
+    unix_pair(fd);
+    struct event *event = new_event(base, fd[0], EV_READ | EV_PERSIST, traced, "a");
+    CHECK(event_add(event, NULL) == 0);
+    send_all(fd[1], "xy", 2);
+    for (int i = 0; i < 3; i++) {
+        step("pass");
+        pass(base);
+        CHECK(recv_now(fd[0], &c, 1, NULL) == (i < 2));
+    }
+    event_free(event);
+    event_base_free(base);
+    close(fd[0]);
+    close(fd[1]);
+}
+
+CASE(fd_end_of_file_is_readable) {
+    struct event_base *base = new_base();
+    int fd[2];
+    unix_pair(fd);
+    struct event *event = new_event(base, fd[0], EV_READ | EV_PERSIST, traced, "a");
+    CHECK(event_add(event, NULL) == 0);
+    close(fd[1]);
+    for (int i = 0; i < 2; i++) {
+        step("pass");
+        pass(base);
+    }
+    event_free(event);
+    event_base_free(base);
+    close(fd[0]);
+}
+
+/* A reset makes a descriptor both readable and writable. */
+CASE(fd_reset_wakes_readers_and_writers) {
+    struct event_base *base = new_base();
+    int fd[2];
+    tcp_pair(fd);
+    struct event *reader = new_event(base, fd[0], EV_READ, traced, "reader");
+    CHECK(event_add(reader, NULL) == 0);
+    close_with_reset(fd[1]);
+    await_readable(fd[0]);
+    step("loop");
+    event_base_dispatch(base);
+    event_free(reader);
+    event_base_free(base);
+    close(fd[0]);
+}
+
+/* Several events on one descriptor: those added last run first. */
+CASE(fd_several_events_last_added_first) {
+    static char *names[] = {"a", "b", "c"};
+    struct event_base *base = new_base();
+    struct event *events[3];
+    int fd[2];
+    unix_pair(fd);
+    for (int i = 0; i < 3; i++) {
+        events[i] = new_event(base, fd[0], EV_READ | EV_PERSIST, traced, names[i]);
+        CHECK(event_add(events[i], NULL) == 0);
+    }
+    send_all(fd[1], "x", 1);
+    step("three");
+    pass(base);
+    event_del(events[1]);
+    step("two");
+    pass(base);
+    CHECK(event_add(events[1], NULL) == 0);
+    CHECK(event_add(events[0], NULL) == 0); /* still added: keeps its place */
+    step("three");
+    pass(base);
+    for (int i = 0; i < 3; i++)
+        event_free(events[i]);
+    event_base_free(base);
+    close(fd[0]);
+    close(fd[1]);
+}
+
+/* Reader and writer of one descriptor: each hears only of its own kind. */
+CASE(fd_reader_and_writer_apart) {
+    struct event_base *base = new_base();
+    int fd[2];
+    unix_pair(fd);
+    struct event *reader = new_event(base, fd[0], EV_READ | EV_PERSIST, traced_drain, "reader");
+    struct event *writer = new_event(base, fd[0], EV_WRITE | EV_PERSIST, traced, "writer");
+    CHECK(event_add(reader, NULL) == 0 && event_add(writer, NULL) == 0);
+    step("writable");
+    pass(base);
+    send_all(fd[1], "x", 1);
+    step("both");
+    pass(base);
+    event_del(writer);
+    send_all(fd[1], "x", 1);
+    step("readable");
+    pass(base);
+    step("neither");
+    pass(base);
+    event_free(reader);
+    event_free(writer);
+    event_base_free(base);
+    close(fd[0]);
+    close(fd[1]);
+}
+
+/* Edge-triggered: called once per arrival, not while bytes are there. */
+CASE(fd_edge_triggered) {
+    struct event_base *base = new_base();
+    int fd[2];
+    unix_pair(fd);
+    struct event *event = new_event(base, fd[0], EV_READ | EV_PERSIST | EV_ET, traced, "a");
+    CHECK(event_add(event, NULL) == 0);
+    send_all(fd[1], "x", 1);
+    step("arrival");
+    pass(base);
+    step("no news");
+    pass(base);
+    send_all(fd[1], "y", 1);
+    step("arrival");
+    pass(base);
+    event_free(event);
+    event_base_free(base);
+    close(fd[0]);
+    close(fd[1]);
+}
+
+/* Edge- and level-triggered events cannot share a descriptor; the second add fails. */
+CASE(fd_edge_and_level_do_not_mix) {
+    struct event_base *base = new_base();
+    int fd[2];
+    unix_pair(fd);
+    event_set_log_callback(no_log);
+    struct event *edge = new_event(base, fd[0], EV_READ | EV_ET | EV_PERSIST, traced, "edge");
+    struct event *level = new_event(base, fd[0], EV_WRITE | EV_PERSIST, traced, "level");
+    say("edge %d", event_add(edge, NULL));
+    say("level %d", event_add(level, NULL));
+    say("level pending %#x", pending(level));
+    event_del(edge);
+    say("level alone %d", event_add(level, NULL));
+    say("edge %d", event_add(edge, NULL));
+    event_free(edge);
+    event_free(level);
+    event_base_free(base);
+    close(fd[0]);
+    close(fd[1]);
+}
+
+/* EV_CLOSED tells of the peer's end without a read, even with bytes unread. */
+CASE(fd_closed) {
+    struct event_base *base = new_base();
+    int fd[2];
+    tcp_pair(fd);
+    struct event *closed = new_event(base, fd[0], EV_CLOSED | EV_PERSIST, traced, "closed");
+    struct event *both = new_event(base, fd[0], EV_READ | EV_CLOSED | EV_PERSIST, traced, "both");
+    CHECK(event_add(closed, NULL) == 0);
+    say("pending %#x", pending(closed));
+    send_all(fd[1], "x", 1);
+    await_readable(fd[0]);
+    step("bytes");
+    pass(base);
+    CHECK(event_add(both, NULL) == 0);
+    step("bytes for both");
+    pass(base);
+    CHECK(shutdown(fd[1], SHUT_WR) == 0);
+    step("end");
+    event_del(both);
+    event_base_loop(base, EVLOOP_ONCE);
+    event_del(closed);
+    CHECK(event_add(both, NULL) == 0);
+    step("end for both");
+    event_base_loop(base, EVLOOP_ONCE);
+    event_free(closed);
+    event_free(both);
+    event_base_free(base);
+    close(fd[0]);
+    close(fd[1]);
+}
+
+/* A number that is no open descriptor, and a file, cannot be watched: -1 at once, not pending. */
+CASE(fd_that_cannot_be_added) {
+    struct event_base *base = new_base();
+    FILE *file = tmpfile();
+    int fd[2];
+    CHECK(file);
+    event_set_log_callback(no_log);
+    unix_pair(fd);
+    close(fd[0]);
+    struct event *bad = new_event(base, fd[0], EV_READ, traced, "bad");
+    say("closed descriptor %d", event_add(bad, NULL));
+    say("with a timer %d", add_ms(bad, 100000));
+    say("pending %#x", pending(bad));
+    event_free(bad);
+    bad = new_event(base, fileno(file), EV_READ, traced, "file");
+    say("file %d", event_add(bad, NULL));
+    say("pending %#x", pending(bad));
+    event_free(bad);
+    bad = new_event(base, -1, EV_READ, traced, "minus one");
+    say("minus one %d", event_add(bad, NULL));
+    say("pending %#x", pending(bad));
+    say("added %d", event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED));
+    event_free(bad);
+    event_base_free(base);
+    fclose(file);
+    close(fd[1]);
+}
+
+/* An event in a base cannot be assigned to another; one that was never added can. */
+CASE(fd_event_moves_between_bases) {
+    struct event_base *first = new_base(), *second = new_base();
+    CHECK(event_base_priority_init(second, 5) == 0);
+    int fd[2];
+    unix_pair(fd);
+    struct event *event = new_event(first, fd[0], EV_READ, traced_drain, "a");
+    say("set %d", event_base_set(second, event));
+    say("base %d priority %d", event_get_base(event) == second, event_get_priority(event));
+    CHECK(event_add(event, NULL) == 0);
+    say("set while added: initialized only is allowed");
+    send_all(fd[1], "x", 1);
+    step("first");
+    pass(first);
+    step("second");
+    pass(second);
+    say("set back %d", event_base_set(first, event));
+    event_free(event);
+    event_base_free(first);
+    event_base_free(second);
+    close(fd[0]);
+    close(fd[1]);
+}
+
+/* del, close and the same number again, between two passes: the new descriptor is watched. */
+CASE(fd_deleted_closed_and_reused) {
+    struct event_base *base = new_base();
+    int old[2], new[2];
+    unix_pair(old);
+    struct event *event = new_event(base, old[0], EV_READ | EV_PERSIST, traced_drain, "old");
+    struct event *fresh = new_event(base, old[0], EV_READ | EV_PERSIST, traced_drain, "new");
+    CHECK(event_add(event, NULL) == 0);
+    pass(base);
+    CHECK(event_del(event) == 0);
+    close(old[0]);
+    unix_pair(new);
+    if (new[0] != old[0]) {
+        CHECK(dup2(new[0], old[0]) == old[0]);
+        close(new[0]);
+    }
+    CHECK(event_add(fresh, NULL) == 0);
+    step("quiet");
+    pass(base);
+    send_all(new[1], "x", 1);
+    step("bytes");
+    pass(base);
+    event_free(event);
+    event_free(fresh);
+    event_base_free(base);
+    close(old[0]);
+    close(old[1]);
+    close(new[1]);
+}
+
+/* Closed without event_del, number reused, event deleted then: no harm to the new one. */
+CASE(fd_closed_before_del) {
+    struct event_base *base = new_base();
+    int old[2], new[2];
+    event_set_log_callback(no_log);
+    unix_pair(old);
+    struct event *event = new_event(base, old[0], EV_READ | EV_PERSIST, traced_drain, "old");
+    CHECK(event_add(event, NULL) == 0);
+    pass(base);
+    close(old[0]);
+    say("del after close %d", event_del(event));
+    unix_pair(new);
+    CHECK(dup2(new[0], old[0]) == old[0]);
+    say("add %d", event_add(event, NULL));
+    send_all(new[1], "x", 1);
+    step("bytes");
+    pass(base);
+    event_free(event);
+    event_base_free(base);
+    if (new[0] != old[0])
+        close(new[0]);
+    close(old[0]);
+    close(old[1]);
+    close(new[1]);
+}
+
+/* A duplicate keeps the socket open: after del and close of the number nothing is reported. */
+CASE(fd_deleted_and_closed_with_a_duplicate_open) {
+    struct event_base *base = new_base();
+    int fd[2];
+    unix_pair(fd);
+    struct event *event = new_event(base, fd[0], EV_READ | EV_PERSIST, traced_drain, "a");
+    CHECK(event_add(event, NULL) == 0);
+    pass(base);
+    int duplicate = dup(fd[0]);
+    CHECK(duplicate >= 0);
+    CHECK(event_del(event) == 0);
+    close(fd[0]);
+    send_all(fd[1], "x", 1);
+    step("nothing");
+    pass(base);
+    struct event *other = new_event(base, duplicate, EV_READ, traced_drain, "duplicate");
+    CHECK(event_add(other, NULL) == 0);
+    step("bytes");
+    pass(base);
+    event_free(event);
+    event_free(other);
+    event_base_free(base);
+    close(duplicate);
+    close(fd[1]);
+}
+
+/* del and add in a row, with another kind, before the next pass: the last wish counts. */
+CASE(fd_kinds_changed_between_passes) {
+    struct event_base *base = new_base();
+    int fd[2];
+    unix_pair(fd);
+    struct event *reader = new_event(base, fd[0], EV_READ | EV_PERSIST, traced_drain, "reader");
+    struct event *writer = new_event(base, fd[0], EV_WRITE | EV_PERSIST, traced, "writer");
+    for (int i = 0; i < 3; i++) {
+        CHECK(event_add(reader, NULL) == 0 && event_add(writer, NULL) == 0);
+        CHECK(event_del(reader) == 0 && event_del(writer) == 0);
+    }
+    step("nothing");
+    pass(base);
+    CHECK(event_add(writer, NULL) == 0 && event_add(reader, NULL) == 0);
+    CHECK(event_del(writer) == 0);
+    send_all(fd[1], "x", 1);
+    step("reading");
+    pass(base);
+    event_free(reader);
+    event_free(writer);
+    event_base_free(base);
+    close(fd[0]);
+    close(fd[1]);
+}
+
+static struct event *first_event, *second_event;
+
+static void swaps(evutil_socket_t fd, short what, void *name) {
+    traced(fd, what, name);
+    struct event *mine = strcmp(name, "first") == 0 ? first_event : second_event;
+    event_del(mine == first_event ? second_event : first_event);
+}
+
+/* Two descriptors ready in one pass: whichever runs first deletes the other. */
+CASE(fd_ready_event_deleted_by_another_descriptor) {
+    struct event_base *base = new_base();
+    int one[2], two[2];
+    unix_pair(one);
+    unix_pair(two);
+    first_event = new_event(base, one[0], EV_READ, swaps, "first");
+    second_event = new_event(base, two[0], EV_READ, swaps, "second");
+    CHECK(event_add(first_event, NULL) == 0 && event_add(second_event, NULL) == 0);
+    send_all(one[1], "x", 1);
+    send_all(two[1], "x", 1);
+    step("the one that became ready first");
+    say("result %d", event_base_dispatch(base));
+    event_free(first_event);
+    event_free(second_event);
+    event_base_free(base);
+    for (int i = 0; i < 2; i++) {
+        close(one[i]);
+        close(two[i]);
+    }
+}
+
+/* Many descriptors are ready at once: all are seen, whatever fits into one look at the kernel. */
+CASE(fd_many_ready_at_once) {
+    enum { PAIRS = 150 };
+    struct event_base *base = new_base();
+    struct event *events[PAIRS];
+    int fd[PAIRS][2];
+    for (int i = 0; i < PAIRS; i++) {
+        unix_pair(fd[i]);
+        events[i] = new_event(base, fd[i][0], EV_READ, traced_drain, "a");
+        CHECK(event_add(events[i], NULL) == 0);
+        send_all(fd[i][1], "x", 1);
+    }
+    unsigned before = trace_count();
+    trace_merge(true);
+    step("all");
+    say("result %d", event_base_dispatch(base));
+    say("calls %u", trace_count() - before - 1);
+    for (int i = 0; i < PAIRS; i++) {
+        event_free(events[i]);
+        close(fd[i][0]);
+        close(fd[i][1]);
+    }
+    event_base_free(base);
+}
