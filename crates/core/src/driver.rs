@@ -147,23 +147,41 @@ pub enum Connect {
     Refused,
 }
 
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// So many bytes; 0 is the end of the stream.
+    pub bytes: usize,
+    /// There was room for more: of a [`Kind::Stream`], nothing is left for now.
+    pub drained: bool,
+}
+
+/// What a write took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// So many bytes.
+    pub bytes: usize,
+    /// It took less than was offered: there is no more room for now.
+    pub blocked: bool,
+}
+
 /// Bytes to and from a descriptor. Nothing here blocks on a non-blocking descriptor.
 pub trait Transport {
     /// Learns what `fd` is.
     fn kind(&self, fd: Fd) -> Kind;
 
     /// Reads once, at most `limit` bytes, and appends them to `into` (whose ends need not be unfrozen: the transport
-    /// is not the user). `Ok(0)` is the end of the stream.
+    /// is not the user). Zero bytes are the end of the stream.
     ///
     /// # Errors
     /// What the system says; `WouldBlock` when there is nothing, `Interrupted`.
-    fn read(&self, fd: Fd, kind: Kind, into: &mut Buffer, limit: usize) -> io::Result<usize>;
+    fn read(&self, fd: Fd, kind: Kind, into: &mut Buffer, limit: usize) -> io::Result<Received>;
 
     /// Writes once, at most `limit` bytes from the front of `from`, and drains what was taken.
     ///
     /// # Errors
     /// What the system says; `WouldBlock` when there is no room, `Interrupted`.
-    fn write(&self, fd: Fd, kind: Kind, from: &mut Buffer, limit: usize) -> io::Result<usize>;
+    fn write(&self, fd: Fd, kind: Kind, from: &mut Buffer, limit: usize) -> io::Result<Sent>;
 
     /// The descriptor's pending error (`SO_ERROR`), which is how a connection attempt ended.
     ///

@@ -1,5 +1,37 @@
 //! The state machines of ferrevent: no input or output, no locks, no user code, no unsafe code.
+//!
+//! A shell (the Rust crate, or the C library) owns a [`Core`] and a [`Driver`](driver::Driver), and runs the loop:
+//!
+//! ```text
+//!    core.begin_loop(flags);
+//!    loop { match core.step() {
+//!        Step::Wait { timeout }  => core.sync(driver); driver.wait(..); core.handle_ready(..); core.wait_done(now)
+//!        Step::Event(fired)      => call the user's function
+//!        Step::Stream(work)      => read, write, finish connecting, or call back
+//!        Step::Task(task)        => whatever the shell queued
+//!        Step::Finalize(stream)  => close and give back the memory
+//!        Step::Done(end)         => return
+//!    } }
+//! ```
+//!
+//! The core changes state and says what is to be done; the shell does it, with the core unborrowed, and tells the core
+//! how it went. So a callback may do anything: the core trusts only keys, and a stale key is skipped.
 #![forbid(unsafe_code)]
 
+mod active;
+mod base;
 pub mod buffer;
 pub mod driver;
+mod event;
+mod fds;
+mod flags;
+mod looper;
+mod stream;
+mod timer;
+
+pub use crate::base::{Core, EventKey, Host, StreamKey};
+pub use crate::event::{AddError, EventInfo, EventSpec, Fired};
+pub use crate::fds::SyncError;
+pub use crate::flags::{Dirs, LoopFlags, Options, StreamEvent, Trigger, What};
+pub use crate::looper::{LoopEnd, SignalChange, Step};
+pub use crate::stream::{Callbacks, Io, Stream, StreamWork, Watermark};

@@ -1,0 +1,244 @@
+//! The core's data, and what its parts share.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::io;
+
+use slotmap::{SlotMap, new_key_type};
+use smallvec::SmallVec;
+
+use crate::active::{ActiveQueues, NodeId};
+use crate::driver::{Driver, Fd, Features, Interest};
+use crate::event::EventSlot;
+use crate::fds::{FdTable, SyncError, User};
+use crate::flags::What;
+use crate::looper::{Run, SignalChange};
+use crate::stream::{Side, Stream};
+use crate::timer::Timers;
+
+new_key_type! {
+    /// Names an event while it is pending or active.
+    pub struct EventKey;
+    /// Names a bufferevent until it is finalized.
+    pub struct StreamKey;
+}
+
+/// The cookies by which a shell finds its own objects again: small, copied, never looked into.
+pub trait Host {
+    /// Belongs to an event.
+    type Event: Copy + Debug + PartialEq;
+    /// Belongs to a bufferevent.
+    type Stream: Copy + Debug + PartialEq;
+    /// Something that the shell wants to run from the loop.
+    type Task: Copy + Debug + PartialEq;
+}
+
+/// An event base without its driver: events, bufferevents, timers, and what is to run.
+#[derive(Debug)]
+pub struct Core<H: Host> {
+    pub(crate) events: SlotMap<EventKey, EventSlot<H::Event>>,
+    pub(crate) streams: SlotMap<StreamKey, Stream<H::Stream>>,
+    pub(crate) fds: FdTable,
+    pub(crate) signals: HashMap<i32, SmallVec<[EventKey; 2]>>,
+    pub(crate) signal_changes: Vec<SignalChange>,
+    pub(crate) timers: Timers<TimerOwner>,
+    pub(crate) active: ActiveQueues<Item<H::Task, H::Stream>>,
+    /// Runs in the next pass and counts as active.
+    pub(crate) later: Vec<(u8, Item<H::Task, H::Stream>)>,
+    /// Runs in the next pass, which then does not wait, but does not keep `EVLOOP_ONCE` from returning.
+    pub(crate) again: Vec<StreamKey>,
+    /// Bufferevents with output that nobody has tried to send yet.
+    pub(crate) unsent: Vec<StreamKey>,
+    pub(crate) run: Run,
+    /// Events that are added, directions that are armed: while there are any, the loop has something to wait for.
+    pub(crate) pending: usize,
+    pub(crate) now: u64,
+    pub(crate) edge: bool,
+}
+
+/// What stands in the active queues.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Item<T, S> {
+    Event(EventKey),
+    Ready(StreamKey, Side),
+    TimedOut(StreamKey, Side),
+    Deferred(StreamKey),
+    Finalize(S),
+    Task(T),
+    Exit,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TimerOwner {
+    Event(EventKey),
+    Stream(StreamKey, Side),
+    LoopExit,
+}
+
+impl<H: Host> Core<H> {
+    /// A core for a driver with these features.
+    pub fn new(features: Features) -> Self {
+        Self {
+            events: SlotMap::with_key(),
+            streams: SlotMap::with_key(),
+            fds: FdTable::default(),
+            signals: HashMap::new(),
+            signal_changes: Vec::new(),
+            timers: Timers::new(),
+            active: ActiveQueues::new(1),
+            later: Vec::new(),
+            again: Vec::new(),
+            unsent: Vec::new(),
+            run: Run::default(),
+            pending: 0,
+            now: 0,
+            edge: features.contains(Features::EDGE),
+        }
+    }
+
+    /// The time that timeouts count from, in nanoseconds of the driver's clock.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Sets the time. Shells do so before a call that may start a timeout, unless a callback is running: the time
+    /// stands still within a pass.
+    pub fn set_now(&mut self, now: u64) {
+        self.now = self.now.max(now);
+    }
+
+    /// How many priorities there are.
+    pub fn priorities(&self) -> usize {
+        self.active.priorities()
+    }
+
+    /// Sets the number of priorities (`event_base_priority_init`).
+    ///
+    /// # Errors
+    /// While something is active, and for 0 or 256 and more.
+    pub fn set_priorities(&mut self, priorities: usize) -> Result<(), io::Error> {
+        if priorities == self.active.priorities() {
+            return Ok(());
+        }
+        if self.active_len() > 0 || priorities == 0 || priorities >= 256 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.active.set_priorities(priorities);
+        Ok(())
+    }
+
+    /// The priority that new events get: the middle one.
+    pub fn default_priority(&self) -> u8 {
+        (self.active.priorities() / 2) as u8
+    }
+
+    /// Events added and directions armed (`EVENT_BASE_COUNT_ADDED`).
+    pub fn pending_len(&self) -> usize {
+        self.pending
+    }
+
+    /// Callbacks that wait to run (`EVENT_BASE_COUNT_ACTIVE`).
+    pub fn active_len(&self) -> usize {
+        self.active.len() + self.later.len()
+    }
+
+    /// Queues something of the shell's own to run from the loop, in this pass if the loop is in one.
+    pub fn push_task(&mut self, priority: u8, task: H::Task) {
+        self.push_deferred(priority, Item::Task(task));
+    }
+
+    /// Applies noted changes to the driver. To be called before each wait.
+    ///
+    /// Each failure is passed to `failed`: a descriptor that cannot be watched any more stays unwatched.
+    pub fn sync(&mut self, driver: &mut dyn Driver, mut failed: impl FnMut(SyncError)) {
+        if !self.fds.has_changes() {
+            return;
+        }
+        if self.fds.haunted {
+            match driver.reset() {
+                Ok(()) => self.fds.forget_registrations(),
+                Err(error) => failed(SyncError { fd: -1, error }),
+            }
+        }
+        while let Some(fd) = self.fds.pop_dirty() {
+            let desired = self.desired_interest(fd);
+            if let Err(error) = self.fds.apply(fd, desired, driver) {
+                failed(error);
+            }
+        }
+    }
+
+    /// Makes the driver start from nothing and registers everything anew at the next wait: after a `fork`
+    /// (`event_reinit`).
+    ///
+    /// # Errors
+    /// What [`Driver::reset`] says.
+    pub fn reset_driver(&mut self, driver: &mut dyn Driver) -> io::Result<()> {
+        driver.reset()?;
+        self.fds.forget_registrations();
+        Ok(())
+    }
+
+    /// Changes of the signals that the base listens to, to be applied by the shell.
+    pub fn take_signal_changes(&mut self) -> Vec<SignalChange> {
+        std::mem::take(&mut self.signal_changes)
+    }
+
+    /// What the users of `fd` need, all together.
+    pub(crate) fn desired_interest(&self, fd: Fd) -> Interest {
+        let Some(entry) = self.fds.entry(fd) else {
+            return Interest::empty();
+        };
+        if let [User::Stream(key)] = entry.users[..] {
+            return self
+                .streams
+                .get(key)
+                .map_or(Interest::empty(), |s| s.interest(self.edge, true));
+        }
+        let mut desired = Interest::empty();
+        for user in &entry.users {
+            desired |= match *user {
+                User::Event(key) => self.events.get(key).map(|event| interest_of(event.what)),
+                User::Stream(key) => self.streams.get(key).map(|s| s.interest(self.edge, false)),
+            }
+            .unwrap_or_default();
+        }
+        desired
+    }
+
+    /// Tells the table that what `fd` waits for may have changed.
+    pub(crate) fn update_fd(&mut self, fd: Fd, driver: Option<&mut dyn Driver>) -> io::Result<()> {
+        let desired = self.desired_interest(fd);
+        self.fds.update(fd, desired, driver)
+    }
+
+    /// Queues a deferred item: at most [`MAX_DEFERRED`] of them run in the pass that queues them.
+    pub(crate) fn push_deferred(&mut self, priority: u8, item: Item<H::Task, H::Stream>) {
+        if self.run.deferred < MAX_DEFERRED {
+            self.run.deferred += 1;
+            self.active.push(priority, item);
+        } else {
+            self.later.push((priority, item));
+        }
+    }
+
+    pub(crate) fn remove_active(&mut self, node: &mut NodeId) {
+        if *node != crate::active::NO_NODE {
+            self.active.remove(*node);
+            *node = crate::active::NO_NODE;
+        }
+    }
+}
+
+/// Deferred callbacks that may run in the very pass that queued them, so that two which keep queueing each other do
+/// not starve descriptors and timers.
+const MAX_DEFERRED: usize = 32;
+
+fn interest_of(what: What) -> Interest {
+    let mut interest = Interest::empty();
+    interest.set(Interest::READ, what.contains(What::READ));
+    interest.set(Interest::WRITE, what.contains(What::WRITE));
+    interest.set(Interest::CLOSED, what.contains(What::CLOSED));
+    interest.set(Interest::EDGE, what.contains(What::EDGE));
+    interest
+}

@@ -1,0 +1,232 @@
+//! Who waits on which descriptor, and what the driver was told of it.
+//!
+//! A first registration is made at once, so that its error reaches the caller; every later change is noted and applied
+//! before the next wait, as one system call at most. Deleting and adding again within a pass must not be taken for "no
+//! change": the number may have been closed and given to another file meanwhile. So such a descriptor is registered
+//! again ([`FdEntry::recheck`]), and one that turns out to be unknown to the driver is registered as new.
+
+use std::io;
+
+use smallvec::SmallVec;
+
+use crate::driver::{Driver, Fd, Interest, Token};
+use crate::{EventKey, StreamKey};
+
+/// Numbers above are refused, since the table is as long as its largest number; Linux's own default limit is 2^20.
+const MAX_FD: Fd = 1 << 21;
+
+/// Who waits on a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum User {
+    Event(EventKey),
+    Stream(StreamKey),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct FdEntry {
+    /// In the order in which they came; reports are handed out in the opposite one.
+    pub(crate) users: SmallVec<[User; 2]>,
+    /// What the driver waits for; empty: not registered.
+    registered: Interest,
+    generation: u32,
+    dirty: bool,
+    /// The last user had gone: the file behind the number may be another one by now.
+    recheck: bool,
+}
+
+/// The table of all descriptors, by number.
+#[derive(Debug, Default)]
+pub(crate) struct FdTable {
+    entries: Vec<FdEntry>,
+    dirty: Vec<Fd>,
+    /// A report came for a registration that we do not know and cannot remove (a closed descriptor whose file lives
+    /// on, in a child process or under another number).
+    pub(crate) haunted: bool,
+}
+
+/// A registration that failed where nobody could be told: before a wait.
+#[derive(Debug)]
+pub struct SyncError {
+    /// The descriptor.
+    pub fd: Fd,
+    /// What the driver said.
+    pub error: io::Error,
+}
+
+impl FdTable {
+    pub(crate) fn entry(&self, fd: Fd) -> Option<&FdEntry> {
+        self.entries.get(usize::try_from(fd).ok()?)
+    }
+
+    /// The entry of `fd`, made if need be.
+    pub(crate) fn entry_mut(&mut self, fd: Fd) -> io::Result<&mut FdEntry> {
+        if !(0..=MAX_FD).contains(&fd) {
+            return Err(io::Error::from_raw_os_error(EBADF));
+        }
+        let index = fd as usize;
+        if index >= self.entries.len() {
+            self.entries.resize_with(index + 1, FdEntry::default);
+        }
+        Ok(&mut self.entries[index])
+    }
+
+    /// Adds a user. The caller then calls [`update`](Self::update).
+    pub(crate) fn add_user(&mut self, fd: Fd, user: User) -> io::Result<()> {
+        let entry = self.entry_mut(fd)?;
+        if !entry.users.contains(&user) {
+            entry.users.push(user);
+        }
+        Ok(())
+    }
+
+    /// Removes a user. The caller then calls [`update`](Self::update).
+    pub(crate) fn remove_user(&mut self, fd: Fd, user: User) {
+        let Ok(entry) = self.entry_mut(fd) else {
+            return;
+        };
+        entry.users.retain(|other| *other != user);
+        if entry.users.is_empty() {
+            entry.recheck = true;
+        }
+    }
+
+    /// Notes that what `fd` waits for may have changed to `desired`; registers it at once if it is new and the driver
+    /// is at hand.
+    pub(crate) fn update(
+        &mut self,
+        fd: Fd,
+        desired: Interest,
+        driver: Option<&mut dyn Driver>,
+    ) -> io::Result<()> {
+        let entry = self.entry_mut(fd)?;
+        if entry.registered.is_empty() && !desired.is_empty() {
+            if let Some(driver) = driver {
+                return entry.register(fd, desired, driver);
+            }
+        }
+        if !entry.dirty && (entry.registered != desired || entry.recheck) {
+            entry.dirty = true;
+            self.dirty.push(fd);
+        }
+        Ok(())
+    }
+
+    /// Asks for `fd` to be registered anew even if nothing seems to change: an edge that was reported already is
+    /// wanted again.
+    pub(crate) fn refresh(&mut self, fd: Fd) {
+        let Ok(entry) = self.entry_mut(fd) else {
+            return;
+        };
+        entry.recheck = true;
+        if !entry.dirty {
+            entry.dirty = true;
+            self.dirty.push(fd);
+        }
+    }
+
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.dirty.is_empty() || self.haunted
+    }
+
+    pub(crate) fn pop_dirty(&mut self) -> Option<Fd> {
+        let fd = self.dirty.pop()?;
+        self.entries[fd as usize].dirty = false;
+        Some(fd)
+    }
+
+    /// Makes the driver's view of `fd` be `desired`.
+    pub(crate) fn apply(
+        &mut self,
+        fd: Fd,
+        desired: Interest,
+        driver: &mut dyn Driver,
+    ) -> Result<(), SyncError> {
+        let entry = &mut self.entries[fd as usize];
+        let recheck = std::mem::take(&mut entry.recheck);
+        if entry.registered.is_empty() && desired.is_empty() {
+            return Ok(());
+        }
+        if entry.registered.is_empty() {
+            return entry
+                .register(fd, desired, driver)
+                .map_err(|error| SyncError { fd, error });
+        }
+        if desired.is_empty() {
+            entry.registered = Interest::empty();
+            // A descriptor that was closed is gone from the driver already.
+            return match driver.deregister(fd) {
+                Err(error) if !is_gone(&error) => Err(SyncError { fd, error }),
+                _ => Ok(()),
+            };
+        }
+        if entry.registered == desired && !recheck {
+            return Ok(());
+        }
+        entry.registered = desired;
+        let token = Token {
+            fd,
+            generation: entry.generation,
+        };
+        match driver.reregister(token, desired) {
+            Ok(()) => Ok(()),
+            Err(error) if is_gone(&error) => {
+                entry.registered = Interest::empty();
+                entry
+                    .register(fd, desired, driver)
+                    .map_err(|error| SyncError { fd, error })
+            }
+            Err(error) => Err(SyncError { fd, error }),
+        }
+    }
+
+    /// The driver has forgotten everything: every descriptor that has users is to be registered anew.
+    pub(crate) fn forget_registrations(&mut self) {
+        self.haunted = false;
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            entry.registered = Interest::empty();
+            entry.recheck = false;
+            if !entry.users.is_empty() && !entry.dirty {
+                entry.dirty = true;
+                self.dirty.push(index as Fd);
+            }
+        }
+    }
+
+    /// The users to be told of a report, or `None` if it is not from a registration of ours.
+    pub(crate) fn users(&mut self, token: Token) -> Option<SmallVec<[User; 2]>> {
+        let entry = self.entry(token.fd)?;
+        if entry.registered.is_empty() || entry.generation != token.generation {
+            self.haunted = true;
+            return None;
+        }
+        Some(entry.users.clone())
+    }
+}
+
+impl FdEntry {
+    fn register(&mut self, fd: Fd, desired: Interest, driver: &mut dyn Driver) -> io::Result<()> {
+        self.recheck = false;
+        self.generation = self.generation.wrapping_add(1);
+        let token = Token {
+            fd,
+            generation: self.generation,
+        };
+        match driver.register(token, desired) {
+            Err(error) if error.raw_os_error() == Some(EEXIST) => {
+                driver.reregister(token, desired)?
+            }
+            other => other?,
+        }
+        self.registered = desired;
+        Ok(())
+    }
+}
+
+/// Linux's numbers, which drivers hand through; the core links to no system library.
+const ENOENT: i32 = 2;
+const EBADF: i32 = 9;
+const EEXIST: i32 = 17;
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(ENOENT | EBADF))
+}

@@ -1,0 +1,416 @@
+//! The loop, one step at a time.
+//!
+//! A pass: send what was written since the last one; wait; queue what became ready and what timed out; run the queue of
+//! the highest priority that has something.
+
+use std::time::Duration;
+
+use crate::base::{Core, EventKey, Host, Item, StreamKey, TimerOwner};
+use crate::driver::{Readiness, Ready};
+use crate::event::Fired;
+use crate::fds::User;
+use crate::flags::{LoopFlags, What};
+use crate::stream::{Io, StreamWork};
+use crate::timer::TimerId;
+
+/// What the shell is to do next.
+#[derive(Debug)]
+pub enum Step<H: Host> {
+    /// [`sync`](Core::sync), wait, [`handle_ready`](Core::handle_ready), [`wait_done`](Core::wait_done).
+    Wait {
+        /// How long at most; `None`: for ever.
+        timeout: Option<Duration>,
+    },
+    /// Call an event's function.
+    Event(Fired<H::Event>),
+    /// Work on a bufferevent.
+    Stream(StreamWork<H::Stream>),
+    /// Run something that the shell queued.
+    Task(H::Task),
+    /// The last reference to a bufferevent is gone: close its descriptor if it was made so, give back its memory.
+    Finalize(H::Stream),
+    /// The loop has ended.
+    Done(LoopEnd),
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopEnd {
+    /// It was asked to, or a single pass was wanted.
+    Stopped,
+    /// Nothing is left to wait for.
+    Empty,
+}
+
+/// A signal that the base begins or ends to listen to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalChange {
+    /// The first event on it was added.
+    Watch(i32),
+    /// The last event on it is gone.
+    Unwatch(i32),
+}
+
+/// Where the loop stands.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    phase: Phase,
+    flags: LoopFlags,
+    /// Bufferevents whose output this pass sends first.
+    sending: Vec<StreamKey>,
+    sending_at: usize,
+    /// Callbacks that this pass has run so far.
+    ran: usize,
+    pub(crate) deferred: usize,
+    exit: bool,
+    broken: bool,
+    carry_on: bool,
+    exit_timer: Option<TimerId>,
+    /// The pending event whose callback runs.
+    pub(crate) running: Option<EventKey>,
+    limits: Limits,
+    pass_began: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Idle,
+    Begin,
+    Send,
+    Waiting,
+    Process(usize),
+    /// The pass was the last one.
+    Ended,
+}
+
+/// How much one pass may run before it looks for new events (`event_config_set_max_dispatch_interval`).
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    callbacks: usize,
+    interval: Option<u64>,
+    from_priority: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            callbacks: usize::MAX,
+            interval: None,
+            from_priority: 0,
+        }
+    }
+}
+
+impl<H: Host> Core<H> {
+    /// Starts a loop; [`step`](Self::step) runs it. Returns false if one runs already.
+    #[must_use]
+    pub fn begin_loop(&mut self, flags: LoopFlags) -> bool {
+        if self.run.phase != Phase::Idle {
+            return false;
+        }
+        self.run.phase = Phase::Begin;
+        self.run.flags = flags;
+        self.run.exit = false;
+        self.run.broken = false;
+        self.run.carry_on = false;
+        true
+    }
+
+    /// Whether a loop runs.
+    pub fn is_looping(&self) -> bool {
+        self.run.phase != Phase::Idle
+    }
+
+    /// Whether the loop is about to wait, or waits: only then does another thread need to wake it.
+    pub fn is_waiting(&self) -> bool {
+        self.run.phase == Phase::Waiting
+    }
+
+    /// Whether the loop is in a pass, where the time stands still.
+    pub fn is_running_callbacks(&self) -> bool {
+        matches!(self.run.phase, Phase::Process(_) | Phase::Send)
+    }
+
+    /// Ends the loop after the callback that runs now (`event_base_loopbreak`).
+    pub fn loop_break(&mut self) {
+        self.run.broken = true;
+    }
+
+    /// Ends this pass after the callback that runs now, and goes on with the next (`event_base_loopcontinue`).
+    pub fn loop_continue(&mut self) {
+        self.run.carry_on = true;
+    }
+
+    /// Ends the loop after the pass in which `delay` nanoseconds have passed; 0: after this pass, or after the first
+    /// one of the next loop (`event_base_loopexit`).
+    pub fn loop_exit(&mut self, delay: u64) {
+        if delay == 0 {
+            let priority = self.default_priority();
+            self.active.push(priority, Item::Exit);
+            return;
+        }
+        let deadline = self.now.saturating_add(delay);
+        match self.run.exit_timer {
+            Some(timer) if self.timers.deadline(timer) <= deadline => {}
+            Some(timer) => self.timers.set(timer, deadline),
+            None => {
+                self.run.exit_timer = Some(self.timers.insert(deadline, TimerOwner::LoopExit));
+                self.pending += 1;
+            }
+        }
+    }
+
+    /// Whether the last loop ended by [`loop_exit`](Self::loop_exit).
+    pub fn got_exit(&self) -> bool {
+        self.run.exit
+    }
+
+    /// Whether the last loop ended by [`loop_break`](Self::loop_break).
+    pub fn got_break(&self) -> bool {
+        self.run.broken
+    }
+
+    /// Limits a pass to so many callbacks and so many nanoseconds, for priorities from `from_priority` on.
+    pub fn set_dispatch_limits(
+        &mut self,
+        callbacks: Option<usize>,
+        interval: Option<u64>,
+        from_priority: usize,
+    ) {
+        let callbacks = callbacks.unwrap_or(usize::MAX).max(1);
+        self.run.limits = Limits {
+            callbacks,
+            interval,
+            from_priority,
+        };
+    }
+
+    /// Whether the dispatch interval needs the clock after each callback.
+    pub fn wants_clock(&self) -> bool {
+        self.run.limits.interval.is_some()
+    }
+
+    /// What the shell is to do next.
+    pub fn step(&mut self) -> Step<H> {
+        loop {
+            let step = match self.run.phase {
+                Phase::Idle => Some(Step::Done(LoopEnd::Stopped)),
+                Phase::Begin => self.step_begin(),
+                Phase::Send => self.step_send(),
+                Phase::Waiting => {
+                    // The shell has not said `wait_done`: it waits again.
+                    Some(Step::Wait {
+                        timeout: self.wait_timeout(),
+                    })
+                }
+                Phase::Process(priority) => self.step_process(priority),
+                Phase::Ended => self.end_loop(LoopEnd::Stopped),
+            };
+            if let Some(step) = step {
+                return step;
+            }
+        }
+    }
+
+    /// What a wait reported.
+    pub fn handle_ready(&mut self, ready: &[Ready]) {
+        for report in ready {
+            let Some(users) = self.fds.users(report.token) else {
+                continue;
+            };
+            // Who came last goes first, as in libevent.
+            for user in users.iter().rev() {
+                match *user {
+                    User::Event(key) => self.activate_io(key, happened(report.readiness)),
+                    User::Stream(key) => self.stream_ready(key, report.readiness),
+                }
+            }
+        }
+    }
+
+    /// The wait is over, at `now`: timers expire, and the pass begins to run what is queued.
+    pub fn wait_done(&mut self, now: u64) {
+        self.set_now(now);
+        for (priority, item) in std::mem::take(&mut self.later) {
+            self.active.push(priority, item);
+        }
+        for key in std::mem::take(&mut self.again) {
+            self.resume(key);
+        }
+        while let Some((deadline, owner)) = self.timers.expire(self.now) {
+            match owner {
+                TimerOwner::Event(key) => self.expire_event(key, deadline),
+                TimerOwner::Stream(key, side) => self.expire_stream(key, side),
+                TimerOwner::LoopExit => {
+                    self.run.exit_timer = None;
+                    self.run.exit = true;
+                    self.pending -= 1;
+                }
+            }
+        }
+        self.run.pass_began = self.now;
+        self.run.phase = match self.active.first_priority() {
+            Some(priority) => Phase::Process(priority),
+            None => self.end_pass(),
+        };
+    }
+
+    /// Ends the loop where it stands: the wait has failed.
+    pub fn abort_loop(&mut self) {
+        self.run.phase = Phase::Idle;
+    }
+
+    fn step_begin(&mut self) -> Option<Step<H>> {
+        self.run.running = None;
+        if self.run.broken || self.run.exit {
+            return self.end_loop(LoopEnd::Stopped);
+        }
+        self.run.carry_on = false;
+        let idle = self.pending == 0 && self.active_len() == 0 && self.again.is_empty();
+        if idle && !self.run.flags.contains(LoopFlags::NO_EXIT_ON_EMPTY) {
+            return self.end_loop(LoopEnd::Empty);
+        }
+        self.run.ran = 0;
+        self.run.deferred = 0;
+        self.run.sending_at = 0;
+        std::mem::swap(&mut self.run.sending, &mut self.unsent);
+        if self.priorities() > 1 {
+            let streams = &self.streams;
+            let priority = |key: &StreamKey| streams.get(*key).map_or(0, |stream| stream.priority);
+            self.run.sending.sort_by_key(priority);
+        }
+        self.run.phase = Phase::Send;
+        None
+    }
+
+    fn step_send(&mut self) -> Option<Step<H>> {
+        while !self.run.broken {
+            let Some(&key) = self.run.sending.get(self.run.sending_at) else {
+                break;
+            };
+            self.run.sending_at += 1;
+            if let Some(work) = self.begin_unsent(key) {
+                self.run.ran += 1;
+                return Some(Step::Stream(work));
+            }
+        }
+        // After a break, what is not sent stays to be sent.
+        let rest = self
+            .run
+            .sending
+            .split_off(self.run.sending_at.min(self.run.sending.len()));
+        self.unsent.extend(rest);
+        self.run.sending.clear();
+        self.run.running = None;
+        let idle = self.pending == 0 && self.active_len() == 0 && self.again.is_empty();
+        if self.run.broken || idle && self.run.ran > 0 {
+            let once = self.run.flags.contains(LoopFlags::ONCE);
+            self.run.phase = if once { Phase::Ended } else { Phase::Begin };
+            return None;
+        }
+        self.run.phase = Phase::Waiting;
+        None
+    }
+
+    fn wait_timeout(&mut self) -> Option<Duration> {
+        let at_once = self.run.flags.contains(LoopFlags::NONBLOCK)
+            || self.run.flags.contains(LoopFlags::ONCE) && self.run.ran > 0
+            || self.active_len() > 0
+            || !self.again.is_empty()
+            || !self.unsent.is_empty();
+        if at_once {
+            return Some(Duration::ZERO);
+        }
+        let deadline = self.timers.next_deadline()?;
+        Some(Duration::from_nanos(deadline.saturating_sub(self.now)))
+    }
+
+    fn step_process(&mut self, priority: usize) -> Option<Step<H>> {
+        self.run.running = None;
+        if self.run.broken || self.run.carry_on || self.pass_is_long(priority) {
+            self.run.phase = self.end_pass();
+            return None;
+        }
+        let Some(item) = self.active.pop(priority) else {
+            self.run.phase = match self.active.first_priority() {
+                // Nothing of this priority had anything to do.
+                Some(next) if self.run.ran == 0 => Phase::Process(next),
+                _ => self.end_pass(),
+            };
+            return None;
+        };
+        let step = self.begin_item(item)?;
+        self.run.ran += 1;
+        Some(step)
+    }
+
+    fn begin_item(&mut self, item: Item<H::Task, H::Stream>) -> Option<Step<H>> {
+        match item {
+            Item::Event(key) => self.fire(key).map(Step::Event),
+            Item::Ready(key, side) => self.begin_ready(key, side).map(Step::Stream),
+            Item::TimedOut(key, side) => self.begin_timed_out(key, side).map(Step::Stream),
+            Item::Deferred(key) => {
+                let cookie = self.begin_deferred(key)?;
+                Some(Step::Stream(StreamWork {
+                    key,
+                    cookie,
+                    io: Io::CallDeferred,
+                }))
+            }
+            Item::Finalize(cookie) => Some(Step::Finalize(cookie)),
+            Item::Task(task) => Some(Step::Task(task)),
+            Item::Exit => {
+                self.run.ran += 1;
+                self.run.exit = true;
+                None
+            }
+        }
+    }
+
+    fn pass_is_long(&self, priority: usize) -> bool {
+        let limits = self.run.limits;
+        if priority < limits.from_priority || self.run.ran == 0 {
+            return false;
+        }
+        self.run.ran >= limits.callbacks
+            || limits
+                .interval
+                .is_some_and(|interval| self.now - self.run.pass_began >= interval)
+    }
+
+    /// Decides, after a pass, whether another one follows.
+    fn end_pass(&mut self) -> Phase {
+        // As in libevent: ONCE ends after a pass that ran something and left nothing active, NONBLOCK after one that
+        // found nothing to run.
+        let wanted = if self.run.ran > 0 {
+            LoopFlags::ONCE
+        } else {
+            LoopFlags::NONBLOCK
+        };
+        if self.run.flags.contains(wanted) && self.active_len() == 0 {
+            return Phase::Ended;
+        }
+        Phase::Begin
+    }
+
+    fn end_loop(&mut self, end: LoopEnd) -> Option<Step<H>> {
+        self.run.phase = Phase::Idle;
+        Some(Step::Done(end))
+    }
+}
+
+/// What a report means to a plain event.
+fn happened(readiness: Readiness) -> What {
+    let mut what = What::empty();
+    what.set(
+        What::READ,
+        readiness.intersects(Readiness::READ | Readiness::FAILED),
+    );
+    what.set(
+        What::WRITE,
+        readiness.intersects(Readiness::WRITE | Readiness::FAILED),
+    );
+    what.set(What::CLOSED, readiness.contains(Readiness::CLOSED));
+    what
+}

@@ -1,0 +1,138 @@
+//! Who is called when.
+//!
+//! Within one call the core asks for at most one kind of callback; deferred ones are collected, and come from the loop
+//! in the order CONNECTED, read, write, all other events in one.
+
+use super::{Callbacks, Listens, Side};
+use crate::base::{Core, Host, Item, StreamKey};
+use crate::flags::{Dirs, Options, StreamEvent, Trigger};
+
+impl<H: Host> Core<H> {
+    /// Calls back as if bytes had been read or written (`bufferevent_trigger`). Returns what to call at once.
+    pub fn trigger(&mut self, key: StreamKey, dirs: Dirs, how: Trigger) -> Callbacks {
+        let Some(stream) = self.streams.get(key) else {
+            return Callbacks::NONE;
+        };
+        let ignore = how.contains(Trigger::IGNORE_WATERMARKS);
+        let (read, write) = (stream.side(Side::Read), stream.side(Side::Write));
+        let callbacks = Callbacks {
+            read: dirs.contains(Dirs::READ) && (ignore || read.len >= read.mark.low),
+            write: dirs.contains(Dirs::WRITE) && (ignore || write.len <= write.mark.low),
+            ..Callbacks::NONE
+        };
+        self.emit_how(key, callbacks, how)
+    }
+
+    /// Calls the event callback with these flags (`bufferevent_trigger_event`). Returns what to call at once.
+    pub fn trigger_event(
+        &mut self,
+        key: StreamKey,
+        event: StreamEvent,
+        error: i32,
+        how: Trigger,
+    ) -> Callbacks {
+        self.emit_how(
+            key,
+            Callbacks {
+                event,
+                error,
+                ..Callbacks::NONE
+            },
+            how,
+        )
+    }
+
+    /// The next deferred callback of a bufferevent, one kind at a time; `None` when none is left.
+    pub fn next_deferred(&mut self, key: StreamKey) -> Option<Callbacks> {
+        let deferred = &mut self.streams.get_mut(key)?.deferred;
+        if deferred.event.contains(StreamEvent::CONNECTED) {
+            deferred.event -= StreamEvent::CONNECTED;
+            return Some(Callbacks {
+                event: StreamEvent::CONNECTED,
+                ..Callbacks::NONE
+            });
+        }
+        if std::mem::take(&mut deferred.read) {
+            return Some(Callbacks {
+                read: true,
+                ..Callbacks::NONE
+            });
+        }
+        if std::mem::take(&mut deferred.write) {
+            return Some(Callbacks {
+                write: true,
+                ..Callbacks::NONE
+            });
+        }
+        let last = std::mem::take(deferred);
+        Some(last).filter(|last| !last.is_empty())
+    }
+
+    /// The read callback has returned; it was called with `before` bytes of input.
+    ///
+    /// It is called again in the next pass if it has left the input at the high mark, but has made progress (or the
+    /// mark was over-run): libevent calls it again in any case, and spins (#891).
+    pub fn read_callback_done(&mut self, key: StreamKey, before: usize) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        let half = stream.side(Side::Read);
+        let (len, high) = (half.len, half.mark.high);
+        let full = high != 0 && len >= high;
+        if !full || stream.freed || !stream.enabled.contains(Dirs::READ) {
+            return;
+        }
+        if len < before || len > high {
+            stream.call_again = true;
+            self.queue_again(key);
+        }
+    }
+
+    /// Deferred callbacks have come to the front of the queue. Returns whether there are any still.
+    pub(crate) fn begin_deferred(&mut self, key: StreamKey) -> Option<H::Stream> {
+        let stream = self.streams.get_mut(key)?;
+        let queued = std::mem::take(&mut stream.deferred_queued);
+        Some(stream.cookie).filter(|_| queued && !stream.deferred.is_empty())
+    }
+
+    /// Callbacks that are due now: at once, or deferred if the bufferevent wants that.
+    pub(super) fn emit(&mut self, key: StreamKey, callbacks: Callbacks) -> Callbacks {
+        self.emit_how(key, callbacks, Trigger::empty())
+    }
+
+    fn emit_how(&mut self, key: StreamKey, mut callbacks: Callbacks, how: Trigger) -> Callbacks {
+        let Some(stream) = self.streams.get(key) else {
+            return Callbacks::NONE;
+        };
+        callbacks.read &= stream.listens.contains(Listens::READ);
+        callbacks.write &= stream.listens.contains(Listens::WRITE);
+        if !stream.listens.contains(Listens::EVENT) {
+            callbacks.event = StreamEvent::empty();
+            callbacks.error = 0;
+        }
+        if callbacks.is_empty() {
+            return Callbacks::NONE;
+        }
+        if stream.options.contains(Options::DEFER_CALLBACKS) || how.contains(Trigger::DEFER) {
+            self.defer(key, callbacks);
+            return Callbacks::NONE;
+        }
+        callbacks
+    }
+
+    pub(super) fn defer(&mut self, key: StreamKey, callbacks: Callbacks) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        stream.deferred.read |= callbacks.read;
+        stream.deferred.write |= callbacks.write;
+        stream.deferred.event |= callbacks.event;
+        if callbacks.error != 0 {
+            stream.deferred.error = callbacks.error;
+        }
+        let priority = stream.priority;
+        if !std::mem::replace(&mut stream.deferred_queued, true) {
+            self.push_deferred(priority, Item::Deferred(key));
+        }
+    }
+}

@@ -1,0 +1,538 @@
+//! What the user asks of a bufferevent.
+
+use std::io;
+
+use super::{Callbacks, Connecting, Half, Listens, Side, Stream, Suspend, Watermark};
+use crate::active::NO_NODE;
+use crate::base::{Core, Host, Item, StreamKey, TimerOwner};
+use crate::driver::{Connect, Driver, Fd, Kind};
+use crate::fds::User;
+use crate::flags::{Dirs, Options, StreamEvent};
+
+impl<H: Host> Core<H> {
+    /// A bufferevent's state.
+    pub fn stream(&self, key: StreamKey) -> Option<&Stream<H::Stream>> {
+        self.streams.get(key)
+    }
+
+    /// All bufferevents that are not finalized.
+    pub fn stream_cookies(&self) -> impl Iterator<Item = (StreamKey, H::Stream)> {
+        self.streams
+            .iter()
+            .map(|(key, stream)| (key, stream.cookie))
+    }
+
+    /// Makes a bufferevent (`bufferevent_socket_new`), with writing enabled and nothing armed. `None` if
+    /// `UNLOCK_CALLBACKS` comes without `DEFER_CALLBACKS`.
+    pub fn new_stream(
+        &mut self,
+        cookie: H::Stream,
+        fd: Fd,
+        kind: Kind,
+        options: Options,
+    ) -> Option<StreamKey> {
+        if options.contains(Options::UNLOCK_CALLBACKS)
+            && !options.contains(Options::DEFER_CALLBACKS)
+        {
+            return None;
+        }
+        Some(self.streams.insert(Stream {
+            cookie,
+            fd,
+            kind,
+            options,
+            enabled: Dirs::WRITE,
+            connecting: Connecting::No,
+            half: [Half::new(Side::Read), Half::new(Side::Write)],
+            priority: self.default_priority(),
+            references: 1,
+            freed: false,
+            end_seen: false,
+            write_first: false,
+            call_again: false,
+            in_again: false,
+            in_unsent: false,
+            listens: Listens::empty(),
+            deferred: Callbacks::NONE,
+            deferred_queued: false,
+        }))
+    }
+
+    /// Says which callbacks are set now. What is pending for one that is not any more is forgotten.
+    pub fn set_listening(&mut self, key: StreamKey, read: bool, write: bool, event: bool) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        stream.listens.set(Listens::READ, read);
+        stream.listens.set(Listens::WRITE, write);
+        stream.listens.set(Listens::EVENT, event);
+        stream.deferred.read &= read;
+        stream.deferred.write &= write;
+        if !event {
+            stream.deferred.event = StreamEvent::empty();
+            stream.deferred.error = 0;
+        }
+    }
+
+    /// Enables directions (`bufferevent_enable`); transfers start in the next pass.
+    ///
+    /// # Errors
+    /// The driver refuses the descriptor. The direction counts as enabled all the same.
+    pub fn enable(
+        &mut self,
+        key: StreamKey,
+        dirs: Dirs,
+        mut driver: Option<&mut dyn Driver>,
+    ) -> io::Result<()> {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return Ok(());
+        };
+        stream.enabled |= dirs;
+        for side in Side::BOTH {
+            if dirs.contains(side.dirs()) && self.streams[key].side(side).suspended.is_empty() {
+                self.arm(key, side);
+            }
+        }
+        self.update_stream_fd(key, driver.take())
+    }
+
+    /// Disables directions (`bufferevent_disable`). A connection attempt goes on.
+    pub fn disable(&mut self, key: StreamKey, dirs: Dirs) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        stream.enabled -= dirs;
+        let connecting = stream.connecting != Connecting::No;
+        for side in Side::BOTH {
+            if dirs.contains(side.dirs()) && !(connecting && side == Side::Write) {
+                self.disarm(key, side);
+            }
+        }
+        self.note_fd(key);
+    }
+
+    /// Sets the watermarks of the given directions (`bufferevent_setwatermark`). Moves nothing and calls nothing by
+    /// itself; reading stops or goes on as the new high mark says.
+    pub fn set_watermark(&mut self, key: StreamKey, dirs: Dirs, mark: Watermark) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        for side in Side::BOTH {
+            if dirs.contains(side.dirs()) {
+                stream.side_mut(side).mark = mark;
+            }
+        }
+        if dirs.contains(Dirs::READ) {
+            self.weigh_input(key);
+        }
+    }
+
+    /// Sets the timeouts in nanoseconds; `None` is none (`bufferevent_set_timeouts`).
+    pub fn set_timeouts(&mut self, key: StreamKey, read: Option<u64>, write: Option<u64>) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        stream.side_mut(Side::Read).timeout = read.unwrap_or(0);
+        stream.side_mut(Side::Write).timeout = write.unwrap_or(0);
+        for side in Side::BOTH {
+            self.restart_stream_timer(key, side);
+        }
+    }
+
+    /// Limits one transfer to so many bytes (`bufferevent_set_max_single_read` and `_write`); `None` lifts the limit.
+    pub fn set_max_single(&mut self, key: StreamKey, dirs: Dirs, max: Option<usize>) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        for side in Side::BOTH {
+            if dirs.contains(side.dirs()) {
+                stream.side_mut(side).max_single = max.unwrap_or(0);
+            }
+        }
+    }
+
+    /// Sets the priority of its callbacks (`bufferevent_priority_set`). Returns whether it exists.
+    pub fn set_stream_priority(&mut self, key: StreamKey, priority: u8) -> bool {
+        if usize::from(priority) >= self.priorities() {
+            return false;
+        }
+        let Some(stream) = self.streams.get_mut(key) else {
+            return false;
+        };
+        stream.priority = priority;
+        true
+    }
+
+    /// The input buffer holds so many bytes now, by a change that was not [`handle_read`](Self::handle_read)'s.
+    pub fn input_changed(&mut self, key: StreamKey, len: usize) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        stream.side_mut(Side::Read).len = len;
+        if stream.side(Side::Read).mark.high != 0 {
+            self.weigh_input(key);
+        }
+    }
+
+    /// The output buffer holds so many bytes now, `added` of them new; they go out before the next wait.
+    pub fn output_changed(&mut self, key: StreamKey, len: usize, added: usize) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        let half = stream.side_mut(Side::Write);
+        let was_empty = half.len == 0;
+        half.len = len;
+        if added == 0 || half.armed && half.node != NO_NODE {
+            return;
+        }
+        let (armed, free) = (half.armed, half.suspended.is_empty());
+        if !stream.enabled.contains(Dirs::WRITE) || !free || stream.freed {
+            return;
+        }
+        if !armed {
+            self.arm(key, Side::Write);
+            self.note_fd(key);
+            return;
+        }
+        if was_empty {
+            self.restart_stream_timer(key, Side::Write);
+        }
+        let stream = &self.streams[key];
+        if stream.side(Side::Write).ready && stream.is_usable() {
+            self.queue_unsent(key);
+        }
+    }
+
+    /// Gives it another descriptor, or a negative number for none (`bufferevent_setfd`). What was enabled is armed
+    /// anew; a connection attempt is forgotten.
+    ///
+    /// # Errors
+    /// The driver refuses the descriptor.
+    pub fn set_fd(
+        &mut self,
+        key: StreamKey,
+        fd: Fd,
+        kind: Kind,
+        driver: Option<&mut dyn Driver>,
+    ) -> io::Result<()> {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return Ok(());
+        };
+        stream.connecting = Connecting::No;
+        let enabled = stream.enabled;
+        self.detach(key);
+        let stream = &mut self.streams[key];
+        stream.fd = fd;
+        stream.kind = kind;
+        stream.end_seen = false;
+        if fd < 0 {
+            return Ok(());
+        }
+        self.enable(key, enabled, driver)
+    }
+
+    /// A connection attempt has begun on `fd` (`bufferevent_socket_connect`): nothing is read or written until it has
+    /// ended, which the event callback is told first of all.
+    ///
+    /// # Errors
+    /// The driver refuses the descriptor.
+    pub fn start_connect(
+        &mut self,
+        key: StreamKey,
+        fd: Fd,
+        kind: Kind,
+        begun: Connect,
+        driver: Option<&mut dyn Driver>,
+    ) -> io::Result<()> {
+        let Some(enabled) = self.streams.get(key).map(Stream::enabled) else {
+            return Ok(());
+        };
+        self.detach(key);
+        let stream = &mut self.streams[key];
+        stream.fd = fd;
+        stream.kind = kind;
+        stream.end_seen = false;
+        if begun == Connect::Refused {
+            let event = StreamEvent::ERROR;
+            self.disable(key, Dirs::all());
+            self.defer(
+                key,
+                Callbacks {
+                    event,
+                    error: ECONNREFUSED,
+                    ..Callbacks::NONE
+                },
+            );
+            return Ok(());
+        }
+        let done = begun == Connect::Done;
+        stream.connecting = if done {
+            Connecting::Done
+        } else {
+            Connecting::Started
+        };
+        if enabled.contains(Dirs::READ) && stream.side(Side::Read).suspended.is_empty() {
+            self.arm(key, Side::Read);
+        }
+        self.arm(key, Side::Write);
+        if done {
+            self.push_ready(key, Side::Write);
+        }
+        self.update_stream_fd(key, driver)
+    }
+
+    /// Stops both directions while a name is looked up, or lets them go again.
+    pub fn set_looking_up(&mut self, key: StreamKey, looking_up: bool) {
+        for side in Side::BOTH {
+            self.set_suspended(key, side, Suspend::LOOKUP, looking_up);
+        }
+    }
+
+    /// Takes another reference (`bufferevent_incref`).
+    pub fn retain(&mut self, key: StreamKey) {
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.references += 1;
+        }
+    }
+
+    /// Drops a reference (`bufferevent_decref`). Returns whether it was the last: the loop then gives the shell the
+    /// cookie in [`Step::Finalize`](crate::Step::Finalize), and the key is stale.
+    pub fn release(&mut self, key: StreamKey) -> bool {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return false;
+        };
+        stream.references -= 1;
+        if stream.references > 0 {
+            return false;
+        }
+        self.silence(key);
+        self.detach(key);
+        let Some(stream) = self.streams.remove(key) else {
+            return false;
+        };
+        self.active
+            .push(stream.priority, Item::Finalize(stream.cookie));
+        true
+    }
+
+    /// Frees it (`bufferevent_free`): no callback runs any more, unsent output is dropped, and one reference goes.
+    /// Returns whether it was the last, as [`release`](Self::release) does.
+    pub fn free_stream(&mut self, key: StreamKey) -> bool {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return false;
+        };
+        if stream.freed {
+            return false;
+        }
+        stream.freed = true;
+        self.silence(key);
+        for side in Side::BOTH {
+            self.disarm(key, side);
+        }
+        self.note_fd(key);
+        self.release(key)
+    }
+
+    pub(super) fn set_suspended(
+        &mut self,
+        key: StreamKey,
+        side: Side,
+        why: Suspend,
+        suspended: bool,
+    ) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        let enabled = stream.enabled.contains(side.dirs()) && !stream.freed;
+        let half = stream.side_mut(side);
+        let before = half.suspended;
+        half.suspended.set(why, suspended);
+        match (before.is_empty(), half.suspended.is_empty()) {
+            (true, false) => self.disarm(key, side),
+            (false, true) if enabled => self.arm(key, side),
+            _ => return,
+        }
+        self.note_fd(key);
+    }
+
+    /// Compares the input with the high mark.
+    pub(super) fn weigh_input(&mut self, key: StreamKey) {
+        let half = self.streams[key].side(Side::Read);
+        let full = half.mark.high != 0 && half.len >= half.mark.high;
+        self.set_suspended(key, Side::Read, Suspend::WATERMARK, full);
+    }
+
+    /// Starts to wait for the transport, or restarts the timeout if it waits already.
+    pub(super) fn arm(&mut self, key: StreamKey, side: Side) {
+        let stream = &mut self.streams[key];
+        let usable = stream.is_usable();
+        let connecting = stream.connecting != Connecting::No;
+        if !stream.side(side).armed {
+            stream.side_mut(side).armed = true;
+            stream.write_first = side == Side::Write;
+            self.pending += 1;
+        }
+        self.restart_stream_timer(key, side);
+        let stream = &mut self.streams[key];
+        match side {
+            Side::Read => {
+                stream.side_mut(side).watched = true;
+                if usable && stream.side(side).ready {
+                    self.queue_again(key);
+                }
+            }
+            Side::Write if connecting => self.watch_writing(key),
+            Side::Write if usable && stream.side(side).len == 0 => self.watch_writing(key),
+            Side::Write if usable => self.queue_unsent(key),
+            Side::Write => {}
+        }
+    }
+
+    /// Stops waiting for the transport.
+    pub(super) fn disarm(&mut self, key: StreamKey, side: Side) {
+        let half = self.streams[key].side_mut(side);
+        if half.armed {
+            half.armed = false;
+            self.pending -= 1;
+        }
+        let half = self.streams[key].side_mut(side);
+        let (timer, mut node) = (half.timer.take(), half.node);
+        half.node = NO_NODE;
+        if let Some(timer) = timer {
+            self.timers.remove(timer);
+        }
+        self.remove_active(&mut node);
+    }
+
+    /// Has the driver report writability, also if it did before.
+    pub(super) fn watch_writing(&mut self, key: StreamKey) {
+        let edge = self.edge;
+        let stream = &mut self.streams[key];
+        let was_watched = std::mem::replace(&mut stream.side_mut(Side::Write).watched, true);
+        if was_watched && stream.trusts_edges(edge) && stream.fd >= 0 {
+            let fd = stream.fd;
+            self.fds.refresh(fd);
+        }
+    }
+
+    /// (Re)starts the timeout of a direction, or stops it where none is to run: while it is not armed, and while there
+    /// is nothing to write.
+    pub(super) fn restart_stream_timer(&mut self, key: StreamKey, side: Side) {
+        let now = self.now;
+        let stream = &mut self.streams[key];
+        let idle_write = side == Side::Write
+            && stream.side(side).len == 0
+            && stream.connecting == Connecting::No;
+        let half = stream.side_mut(side);
+        let runs = half.timeout > 0 && half.armed && !idle_write;
+        match (half.timer, runs) {
+            (None, true) => {
+                let deadline = now.saturating_add(half.timeout);
+                half.timer = Some(self.timers.insert(deadline, TimerOwner::Stream(key, side)));
+            }
+            (Some(timer), true) => self.timers.set(timer, now.saturating_add(half.timeout)),
+            (Some(timer), false) => {
+                half.timer = None;
+                self.timers.remove(timer);
+            }
+            (None, false) => {}
+        }
+    }
+
+    pub(super) fn queue_unsent(&mut self, key: StreamKey) {
+        let stream = &mut self.streams[key];
+        if !stream.in_unsent {
+            stream.in_unsent = true;
+            self.unsent.push(key);
+        }
+    }
+
+    pub(super) fn queue_again(&mut self, key: StreamKey) {
+        let stream = &mut self.streams[key];
+        if !stream.in_again {
+            stream.in_again = true;
+            self.again.push(key);
+        }
+    }
+
+    /// Notes that what its descriptor waits for may have changed.
+    pub(super) fn note_fd(&mut self, key: StreamKey) {
+        // Without a driver this only takes a note, which cannot fail.
+        let _ = self.update_stream_fd(key, None);
+    }
+
+    fn update_stream_fd(
+        &mut self,
+        key: StreamKey,
+        driver: Option<&mut dyn Driver>,
+    ) -> io::Result<()> {
+        let stream = &self.streams[key];
+        let fd = stream.fd;
+        if fd < 0 {
+            return Ok(());
+        }
+        // A bufferevent that has never waited for anything stays out of the table.
+        if !(stream.half[0].watched || stream.half[1].watched || stream.half[1].armed) {
+            return Ok(());
+        }
+        let added = self.fds.add_user(fd, User::Stream(key));
+        let refused = match added {
+            Ok(()) => self.update_fd(fd, driver),
+            Err(error) => Err(error),
+        };
+        if refused.is_err() {
+            self.detach(key);
+        }
+        refused
+    }
+
+    /// Takes it off its descriptor.
+    fn detach(&mut self, key: StreamKey) {
+        for side in Side::BOTH {
+            self.disarm(key, side);
+            let half = self.streams[key].side_mut(side);
+            half.watched = false;
+            half.ready = side == Side::Write;
+        }
+        let fd = self.streams[key].fd;
+        if fd >= 0
+            && self
+                .fds
+                .entry(fd)
+                .is_some_and(|e| e.users.contains(&User::Stream(key)))
+        {
+            self.fds.remove_user(fd, User::Stream(key));
+            // A note only, which cannot fail.
+            let _ = self.update_fd(fd, None);
+        }
+    }
+
+    /// No callback runs any more.
+    fn silence(&mut self, key: StreamKey) {
+        self.set_listening(key, false, false, false);
+        let stream = &mut self.streams[key];
+        stream.call_again = false;
+        stream.deferred_queued = false;
+    }
+}
+
+impl Half {
+    fn new(side: Side) -> Self {
+        Self {
+            len: 0,
+            mark: Watermark::default(),
+            suspended: Suspend::empty(),
+            armed: false,
+            // Reading waits for a report; writing is simply tried.
+            ready: side == Side::Write,
+            watched: false,
+            node: NO_NODE,
+            timer: None,
+            timeout: 0,
+            max_single: 0,
+        }
+    }
+}
+
+/// Linux's number; the core links to no system library.
+pub(super) const ECONNREFUSED: i32 = 111;

@@ -1,0 +1,299 @@
+//! Bufferevents: a transport, two buffers, four watermarks, callbacks.
+//!
+//! A [`Stream`] is the rules only. The bytes are in the shell's two [`Buffer`](crate::buffer::Buffer)s: the shell tells
+//! the core each change of their lengths, and the core says what to read, what to write, and whom to call.
+//!
+//! * `control` — making, enabling, watermarks, timeouts, connecting, freeing: what the user asks for;
+//! * `transfer` — what the transport answered;
+//! * `callback` — who is called when, deferred callbacks.
+
+mod callback;
+mod control;
+mod transfer;
+
+use bitflags::bitflags;
+
+use crate::active::NodeId;
+use crate::driver::{Fd, Interest, Kind};
+use crate::flags::{Dirs, Options, StreamEvent};
+use crate::timer::TimerId;
+
+/// The low and the high mark of one direction, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watermark {
+    /// Reading: call back from this length on. Writing: call back down to this length.
+    pub low: usize,
+    /// Reading: read no more than this; 0 is no limit. Writing: a hint to a layer above.
+    pub high: usize,
+}
+
+/// Which callbacks are to run, in this order: read, write, event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "a callback that nobody runs is lost"]
+pub struct Callbacks {
+    /// The read callback.
+    pub read: bool,
+    /// The write callback.
+    pub write: bool,
+    /// The event callback, with these flags, unless they are empty.
+    pub event: StreamEvent,
+    /// The operating system's error number that belongs to the event; 0: none.
+    pub error: i32,
+}
+
+impl Callbacks {
+    /// None at all.
+    pub const NONE: Self = Self {
+        read: false,
+        write: false,
+        event: StreamEvent::empty(),
+        error: 0,
+    };
+
+    /// Whether nothing is to run.
+    pub fn is_empty(self) -> bool {
+        self == Self::NONE
+    }
+}
+
+/// What the shell is to do for a bufferevent now.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamWork<S> {
+    /// Whose.
+    pub key: crate::StreamKey,
+    /// The bufferevent's cookie.
+    pub cookie: S,
+    /// What.
+    pub io: Io,
+}
+
+/// One piece of a bufferevent's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Io {
+    /// Read once, at most so many bytes, into the input buffer; then
+    /// [`handle_read`](crate::Core::handle_read).
+    Read {
+        /// From where.
+        fd: Fd,
+        /// How.
+        kind: Kind,
+        /// At most so many bytes.
+        limit: usize,
+    },
+    /// Write once, at most so many bytes, from the output buffer; then
+    /// [`handle_written`](crate::Core::handle_written).
+    Write {
+        /// To where.
+        fd: Fd,
+        /// How.
+        kind: Kind,
+        /// At most so many bytes.
+        limit: usize,
+    },
+    /// Ask the descriptor how its connection attempt ended; then
+    /// [`handle_connected`](crate::Core::handle_connected).
+    FinishConnect {
+        /// Which.
+        fd: Fd,
+    },
+    /// Only call back.
+    Call(Callbacks),
+    /// Deferred callbacks are due: run what [`next_deferred`](crate::Core::next_deferred) gives, until it gives none.
+    CallDeferred,
+}
+
+/// A direction, as an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Read = 0,
+    Write = 1,
+}
+
+impl Side {
+    pub(crate) const BOTH: [Self; 2] = [Self::Read, Self::Write];
+
+    pub(crate) fn dirs(self) -> Dirs {
+        match self {
+            Self::Read => Dirs::READ,
+            Self::Write => Dirs::WRITE,
+        }
+    }
+
+    fn event(self) -> StreamEvent {
+        match self {
+            Self::Read => StreamEvent::READING,
+            Self::Write => StreamEvent::WRITING,
+        }
+    }
+}
+
+bitflags! {
+    /// Why a direction stands still although it is enabled; it moves when no reason is left.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub(crate) struct Suspend: u8 {
+        /// The input has reached the high mark.
+        const WATERMARK = 1;
+        /// The host name is being looked up.
+        const LOOKUP = 2;
+    }
+}
+
+/// Where a connection attempt of ours stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connecting {
+    No,
+    /// Under way; the descriptor becomes writable when it has ended.
+    Started,
+    /// It stood at once; only the callback is missing.
+    Done,
+}
+
+/// Half of a bufferevent.
+#[derive(Debug)]
+pub(crate) struct Half {
+    /// Bytes in this half's buffer, as the shell reported last.
+    len: usize,
+    mark: Watermark,
+    suspended: Suspend,
+    /// Enabled, not suspended, and (writing) with something to do: libevent's "event is pending".
+    armed: bool,
+    /// The transport can be read or written, as far as we know; cleared when it says that it would block.
+    ready: bool,
+    /// The driver is to watch this direction.
+    watched: bool,
+    node: NodeId,
+    timer: Option<TimerId>,
+    /// Nanoseconds; 0: no timeout.
+    timeout: u64,
+    /// The most bytes in one transfer; 0: as many as is good.
+    max_single: usize,
+}
+
+/// The state of a bufferevent on a descriptor.
+#[derive(Debug)]
+pub struct Stream<S> {
+    pub(crate) cookie: S,
+    pub(crate) fd: Fd,
+    pub(crate) kind: Kind,
+    pub(crate) options: Options,
+    pub(crate) enabled: Dirs,
+    pub(crate) connecting: Connecting,
+    half: [Half; 2],
+    pub(crate) priority: u8,
+    references: u32,
+    /// Freed by the user; lives on until the last reference goes.
+    freed: bool,
+    /// The peer's end of the stream is known to be there, behind what can still be read.
+    end_seen: bool,
+    /// The writing half was armed after the reading one, and goes first when both are ready.
+    write_first: bool,
+    /// The read callback is to run again in the next pass: it left the input at the high mark.
+    call_again: bool,
+    in_again: bool,
+    in_unsent: bool,
+    /// Which of the three callbacks exist, so that what nobody hears is not queued.
+    listens: Listens,
+    deferred: Callbacks,
+    deferred_queued: bool,
+}
+
+bitflags! {
+    /// Which callbacks are set.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub(crate) struct Listens: u8 {
+        const READ = 1;
+        const WRITE = 2;
+        const EVENT = 4;
+    }
+}
+
+impl<S> Stream<S> {
+    /// Its descriptor, or a negative number.
+    pub fn fd(&self) -> Fd {
+        self.fd
+    }
+
+    /// What its descriptor is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The flags that it was made with.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
+    /// The enabled directions (`bufferevent_get_enabled`).
+    pub fn enabled(&self) -> Dirs {
+        self.enabled
+    }
+
+    /// Its priority (`bufferevent_get_priority`).
+    pub fn priority(&self) -> u8 {
+        self.priority
+    }
+
+    /// The watermarks of the reading or the writing side.
+    pub fn watermark(&self, dir: Dirs) -> Watermark {
+        self.half[usize::from(dir == Dirs::WRITE)].mark
+    }
+
+    /// The most bytes that one transfer moves, if the user has limited it.
+    pub fn max_single(&self, dir: Dirs) -> Option<usize> {
+        Some(self.half[usize::from(dir == Dirs::WRITE)].max_single).filter(|&max| max > 0)
+    }
+
+    /// The timeout of a direction in nanoseconds, if it has one.
+    pub fn timeout(&self, dir: Dirs) -> Option<u64> {
+        Some(self.half[usize::from(dir == Dirs::WRITE)].timeout).filter(|&timeout| timeout > 0)
+    }
+
+    /// Whether the user has freed it; other references may still keep it.
+    pub fn is_freed(&self) -> bool {
+        self.freed
+    }
+
+    /// Whether a direction waits for its transport (libevent: its event is pending).
+    pub fn is_armed(&self, dir: Dirs) -> bool {
+        self.half[usize::from(dir == Dirs::WRITE)].armed
+    }
+
+    fn side(&self, side: Side) -> &Half {
+        &self.half[side as usize]
+    }
+
+    fn side_mut(&mut self, side: Side) -> &mut Half {
+        &mut self.half[side as usize]
+    }
+
+    /// What the driver is to watch for this bufferevent. Where edges can be trusted (a byte stream that nobody else
+    /// watches) the registration stays for good, so that the hot path never changes it.
+    pub(crate) fn interest(&self, edge: bool, alone: bool) -> Interest {
+        let mut interest = Interest::empty();
+        let (read, write) = (self.side(Side::Read), self.side(Side::Write));
+        if edge && alone && self.kind == Kind::Stream {
+            interest.set(Interest::READ | Interest::CLOSED, read.watched);
+            interest.set(Interest::WRITE, write.watched);
+            if !interest.is_empty() {
+                interest |= Interest::EDGE;
+            }
+            return interest;
+        }
+        interest.set(
+            Interest::READ,
+            read.armed && self.connecting == Connecting::No,
+        );
+        interest.set(Interest::WRITE, write.armed && !self.in_unsent);
+        interest
+    }
+
+    /// Whether bytes may move: there is a descriptor, and no connection attempt under way on it.
+    fn is_usable(&self) -> bool {
+        self.fd >= 0 && self.connecting == Connecting::No
+    }
+
+    /// Whether a report is worth remembering: the driver tells of a condition once, when it comes true.
+    pub(crate) fn trusts_edges(&self, edge: bool) -> bool {
+        edge && self.kind == Kind::Stream
+    }
+}
