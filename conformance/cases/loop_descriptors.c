@@ -53,8 +53,7 @@ CASE(fd_end_of_file_is_readable) {
     close(fd[0]);
 }
 
-/* A reset makes a descriptor both readable and writable. */
-CASE(fd_reset_wakes_readers_and_writers) {
+CASE(fd_reset_is_readable) {
     struct event_base *base = new_base();
     int fd[2];
     tcp_pair(fd);
@@ -144,12 +143,10 @@ CASE(fd_edge_triggered) {
     close(fd[1]);
 }
 
-/* Edge- and level-triggered events cannot share a descriptor; the second add fails. */
-CASE(fd_edge_and_level_do_not_mix) {
+static void edge_and_level(void) {
     struct event_base *base = new_base();
     int fd[2];
     unix_pair(fd);
-    event_set_log_callback(no_log);
     struct event *edge = new_event(base, fd[0], EV_READ | EV_ET | EV_PERSIST, traced, "edge");
     struct event *level = new_event(base, fd[0], EV_WRITE | EV_PERSIST, traced, "level");
     say("edge %d", event_add(edge, NULL));
@@ -157,12 +154,22 @@ CASE(fd_edge_and_level_do_not_mix) {
     say("level pending %#x", pending(level));
     event_del(edge);
     say("level alone %d", event_add(level, NULL));
-    say("edge %d", event_add(edge, NULL));
     event_free(edge);
     event_free(level);
     event_base_free(base);
     close(fd[0]);
     close(fd[1]);
+}
+
+/* The header forbids to mix them on a descriptor; libevent only looks in its debug mode. */
+CASE(fd_edge_and_level_mixed) {
+    edge_and_level();
+}
+
+CASE(fd_edge_and_level_mixed_in_debug_mode) {
+    event_set_log_callback(no_log);
+    event_enable_debug_mode();
+    edge_and_level();
 }
 
 /* EV_CLOSED tells of the peer's end without a read, even with bytes unread. */
@@ -224,7 +231,7 @@ CASE(fd_that_cannot_be_added) {
     close(fd[1]);
 }
 
-/* An event in a base cannot be assigned to another; one that was never added can. */
+/* Moving resets the priority to the middle one of the new base. */
 CASE(fd_event_moves_between_bases) {
     struct event_base *first = new_base(), *second = new_base();
     CHECK(event_base_priority_init(second, 5) == 0);
@@ -234,7 +241,6 @@ CASE(fd_event_moves_between_bases) {
     say("set %d", event_base_set(second, event));
     say("base %d priority %d", event_get_base(event) == second, event_get_priority(event));
     CHECK(event_add(event, NULL) == 0);
-    say("set while added: initialized only is allowed");
     send_all(fd[1], "x", 1);
     step("first");
     pass(first);
@@ -358,7 +364,8 @@ CASE(fd_kinds_changed_between_passes) {
 static struct event *first_event, *second_event;
 
 static void swaps(evutil_socket_t fd, short what, void *name) {
-    traced(fd, what, name);
+    (void)fd;
+    token("one:%x", (unsigned short)what);
     struct event *mine = strcmp(name, "first") == 0 ? first_event : second_event;
     event_del(mine == first_event ? second_event : first_event);
 }
@@ -374,7 +381,7 @@ CASE(fd_ready_event_deleted_by_another_descriptor) {
     CHECK(event_add(first_event, NULL) == 0 && event_add(second_event, NULL) == 0);
     send_all(one[1], "x", 1);
     send_all(two[1], "x", 1);
-    step("the one that became ready first");
+    step("loop");
     say("result %d", event_base_dispatch(base));
     event_free(first_event);
     event_free(second_event);
@@ -385,6 +392,15 @@ CASE(fd_ready_event_deleted_by_another_descriptor) {
     }
 }
 
+static unsigned calls;
+
+static void counts(evutil_socket_t fd, short what, void *arg) {
+    char c;
+    (void)arg;
+    CHECK(what == EV_READ && recv_now(fd, &c, 1, NULL) == 1);
+    calls++;
+}
+
 /* Many descriptors are ready at once: all are seen, whatever fits into one look at the kernel. */
 CASE(fd_many_ready_at_once) {
     enum { PAIRS = 150 };
@@ -393,15 +409,12 @@ CASE(fd_many_ready_at_once) {
     int fd[PAIRS][2];
     for (int i = 0; i < PAIRS; i++) {
         unix_pair(fd[i]);
-        events[i] = new_event(base, fd[i][0], EV_READ, traced_drain, "a");
+        events[i] = new_event(base, fd[i][0], EV_READ, counts, NULL);
         CHECK(event_add(events[i], NULL) == 0);
         send_all(fd[i][1], "x", 1);
     }
-    unsigned before = trace_count();
-    trace_merge(true);
-    step("all");
     say("result %d", event_base_dispatch(base));
-    say("calls %u", trace_count() - before - 1);
+    say("calls %u", calls);
     for (int i = 0; i < PAIRS; i++) {
         event_free(events[i]);
         close(fd[i][0]);
