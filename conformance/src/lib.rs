@@ -1,1 +1,232 @@
-//! Placeholder.
+//! C programs that are compiled once and run on two libraries: the installed libevent and ours.
+//!
+//! `tests/cases.rs` says how to add a case. A [`Program`] is one file of `cases/`, compiled with
+//! the framework in `harness/`; it prints a trace per [`Case`], and [`difference`] shows where two
+//! traces part.
+
+#![forbid(unsafe_code)]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use ferrevent_workbench as workbench;
+
+/// How long one case may take. The case's own watchdog ends it a second earlier.
+pub const CASE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How the line begins by which [`Program::run`] says that a case did not end with success.
+pub const ENDED_BADLY: &str = "[ended";
+
+/// One compiled file of cases.
+#[derive(Debug)]
+pub struct Program {
+    /// The name of its source without the folder and the `.c`.
+    pub name: String,
+    /// Its cases, in the order of the source.
+    pub cases: Vec<Case>,
+    path: PathBuf,
+}
+
+/// One case as its program lists it.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Unique over all programs.
+    pub name: String,
+    /// Where ferrevent differs on purpose: the decision's mark and the reason.
+    pub differs: Option<(String, String)>,
+}
+
+/// The library that a program runs on.
+#[derive(Debug, Clone, Copy)]
+pub enum Side<'a> {
+    /// The installed libevent.
+    Stock,
+    /// Ours, from the folder that holds it under its five sonames.
+    Ours(&'a Path),
+}
+
+/// The C files of `cases/`, sorted.
+pub fn sources() -> Result<Vec<PathBuf>, String> {
+    let dir = folder("cases");
+    let entries = fs::read_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let mut sources = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| format!("{}: {e}", dir.display()))?.path();
+        if path.extension().is_some_and(|extension| extension == "c") {
+            sources.push(path);
+        }
+    }
+    sources.sort();
+    Ok(sources)
+}
+
+/// The traces that are written down: `expected/NAME.txt` for ours, `expected/NAME.stock.txt` for
+/// libevent. None when there is no such file.
+pub fn expected(case: &str, side: Side<'_>) -> Result<Option<String>, String> {
+    let ending = match side {
+        Side::Stock => "stock.txt",
+        Side::Ours(_) => "txt",
+    };
+    let path = folder("expected").join(format!("{case}.{ending}"));
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(format!("{}: {e}", path.display())),
+    }
+}
+
+/// The names of the files in `expected/`, sorted.
+pub fn expected_files() -> Result<Vec<String>, String> {
+    let dir = folder("expected");
+    let entries = fs::read_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let mut names = entries
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| format!("{}: {e}", dir.display()))?;
+    names.sort();
+    Ok(names)
+}
+
+impl Program {
+    /// Compiles `source` into the folder `out` and asks the program for its cases.
+    pub fn compile(source: &Path, out: &Path) -> Result<Self, String> {
+        let stem = source
+            .file_stem()
+            .ok_or_else(|| format!("{}: no name", source.display()))?;
+        let path = out.join(stem);
+        let harness = folder("harness").join("case.c");
+        let include = format!("-I{}", folder("cases").display());
+        workbench::compile_c_with(
+            &[source, &harness],
+            &path,
+            &["event", "event_pthreads"],
+            &["-D_GNU_SOURCE", &include],
+        )?;
+        let mut program = Self {
+            name: stem.to_string_lossy().into_owned(),
+            cases: Vec::new(),
+            path,
+        };
+        for line in program.answer("--list", Side::Stock)?.lines() {
+            let mut fields = line.split('\t');
+            let name = fields.next().unwrap_or_default().to_owned();
+            let differs = match (fields.next(), fields.next()) {
+                (Some(mark), Some(reason)) if !mark.is_empty() => {
+                    Some((mark.into(), reason.into()))
+                }
+                _ => None,
+            };
+            program.cases.push(Case { name, differs });
+        }
+        Ok(program)
+    }
+
+    /// The file from which this program gets libevent's functions on `side`.
+    pub fn library(&self, side: Side<'_>) -> Result<PathBuf, String> {
+        Ok(PathBuf::from(self.answer("--library", side)?.trim_end()))
+    }
+
+    /// What `case` prints on `side`. Anything but success adds a line in brackets that says how it
+    /// ended, followed by its standard error.
+    pub fn run(&self, case: &str, side: Side<'_>) -> Result<String, String> {
+        let output = workbench::run(&mut self.command(case, side), CASE_LIMIT)?;
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() {
+            return Ok(text);
+        }
+        let how = match output.status.signal() {
+            Some(signal) => format!("by signal {signal}"),
+            None => format!("with {}", output.status),
+        };
+        text.push_str(&format!("{ENDED_BADLY} {how}]\n"));
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        Ok(text)
+    }
+
+    fn answer(&self, question: &str, side: Side<'_>) -> Result<String, String> {
+        let output = workbench::run(&mut self.command(question, side), CASE_LIMIT)?;
+        if !output.status.success() {
+            return Err(format!(
+                "{} {question}: {}\n{}",
+                self.name,
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            ));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn command(&self, argument: &str, side: Side<'_>) -> Command {
+        let mut command = Command::new(&self.path);
+        command.arg(argument);
+        // Both choose their backend by themselves, whatever the caller's environment says.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("EVENT_") {
+                command.env_remove(name);
+            }
+        }
+        match side {
+            Side::Stock => command.env_remove("LD_LIBRARY_PATH"),
+            Side::Ours(dir) => workbench::with_library(&mut command, dir),
+        };
+        command
+    }
+}
+
+/// The lines in which `found` is not `wanted`, or None: common lines at both ends are left out
+/// except for the one before the first difference.
+pub fn difference(wanted: &str, found: &str) -> Option<String> {
+    if wanted == found {
+        return None;
+    }
+    let (wanted, found): (Vec<_>, Vec<_>) = (wanted.lines().collect(), found.lines().collect());
+    let head = wanted
+        .iter()
+        .zip(&found)
+        .take_while(|(a, b)| a == b)
+        .count();
+    let shorter = wanted.len().min(found.len()) - head;
+    let tail = wanted.iter().rev().zip(found.iter().rev());
+    let tail = tail.take(shorter).take_while(|(a, b)| a == b).count();
+    let mut text = String::new();
+    for line in &wanted[head.saturating_sub(1)..head] {
+        let _ = writeln!(text, "      {line}");
+    }
+    for line in &wanted[head..wanted.len() - tail] {
+        let _ = writeln!(text, "    - {line}");
+    }
+    for line in &found[head..found.len() - tail] {
+        let _ = writeln!(text, "    + {line}");
+    }
+    Some(text)
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::difference;
+
+    #[test]
+    fn equal_traces_have_no_difference() {
+        assert_eq!(difference("a\nb\n", "a\nb\n"), None);
+    }
+
+    #[test]
+    fn only_the_differing_lines_and_the_one_before_are_shown() {
+        let shown = difference("a\nb\nc\nd\n", "a\nb\nx\ny\nd\n").unwrap();
+        assert_eq!(shown, "      b\n    - c\n    + x\n    + y\n");
+    }
+
+    #[test]
+    fn a_missing_end_is_shown() {
+        assert_eq!(difference("a\na\n", "a\n").unwrap(), "      a\n    - a\n");
+        assert_eq!(difference("", "a\n").unwrap(), "    + a\n");
+    }
+}

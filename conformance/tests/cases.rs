@@ -1,0 +1,229 @@
+//! Runs every case of `cases/` on the installed libevent and on ours and compares what they print.
+//!
+//! ```text
+//! cargo test -p ferrevent-conformance                          all cases
+//! FERREVENT_CASES=watermark cargo test -p ferrevent-conformance    those with this in their name
+//! ```
+//!
+//! # Adding a case
+//!
+//! Write `CASE(name) /* statement */ { ... }` into a file of `cases/`, or start a new file there:
+//! nothing else needs to know of it. `cases/case.h` has what a case is made of. The name says the
+//! behaviour, and is unique over all files.
+//!
+//! - Print what a correct program can rely on: order, totals, flags, return values, the state
+//!   inside a callback. Never a pointer, a descriptor number, a time, the number of loop passes or
+//!   the size of one read. `trace_merge(true)` joins the pieces of one transfer.
+//! - A case ends by itself, and waits for conditions (`run_until…`), never for time to pass, except
+//!   to show that something does not happen (`run_for`).
+//! - A case frees what it made: all of them also run under valgrind.
+//!
+//! # Where ferrevent differs on purpose
+//!
+//! `CASE_DIFFERS(name, "J18", "reason in one line")` names the decision. `expected/NAME.txt` then
+//! holds our trace, and `expected/NAME.stock.txt` libevent's. Without the second file the case is
+//! not run on libevent at all: there it hangs, crashes or prints something else every time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+
+use ferrevent_conformance::{
+    Case, ENDED_BADLY, Program, Side, difference, expected, expected_files, sources,
+};
+use ferrevent_workbench as workbench;
+
+/// How many cases run at a time. Timeouts of 20 ms are in some of them: more than the machine has
+/// processors would only make them slower.
+const THREADS: usize = 2;
+
+#[test]
+fn every_case_succeeds_on_libevent() {
+    let failures: Vec<String> = stock_traces()
+        .iter()
+        .filter_map(|(name, trace)| {
+            let case = cases().into_iter().find(|(_, case)| case.name == *name)?.1;
+            let wanted = match &case.differs {
+                Some(_) => expected(name, Side::Stock).unwrap()?,
+                // Nothing to compare with, but it must have ended well.
+                None if trace.lines().any(|line| line.starts_with(ENDED_BADLY)) => String::new(),
+                None => return None,
+            };
+            difference(&wanted, trace).map(|lines| format!("{name} on libevent:\n{lines}"))
+        })
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} cases fail\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+#[test]
+fn every_case_prints_the_same_on_both_libraries() {
+    let dir = workbench::library().unwrap();
+    for program in programs() {
+        let stock = program.library(Side::Stock).unwrap();
+        let ours = program.library(Side::Ours(&dir)).unwrap();
+        assert!(
+            ours.starts_with(&dir),
+            "{} ran on {}",
+            program.name,
+            ours.display()
+        );
+        assert!(
+            !stock.starts_with(&dir),
+            "{} ran on {}",
+            program.name,
+            stock.display()
+        );
+    }
+    let stock = stock_traces();
+    let failures = Mutex::new(BTreeMap::new());
+    in_parallel(&cases(), |(program, case)| {
+        let outcome = compare(program, case, &dir, stock);
+        if let Err(lines) = outcome {
+            let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+            failures.insert(format!("{}: {}", program.name, case.name), lines);
+        }
+    });
+    let failures = failures
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    let mut text = String::new();
+    for (name, lines) in &failures {
+        text.push_str(&format!("{name}\n{lines}\n"));
+    }
+    assert!(
+        failures.is_empty(),
+        "{} of {} cases differ (- wanted, + ours)\n{text}",
+        failures.len(),
+        cases().len()
+    );
+}
+
+#[test]
+fn names_are_unique_and_expected_traces_have_their_cases() {
+    let mut names = BTreeSet::new();
+    let mut differing = BTreeSet::new();
+    for program in programs() {
+        for case in &program.cases {
+            assert!(
+                names.insert(&case.name),
+                "two cases are called {}",
+                case.name
+            );
+            if case.differs.is_some() {
+                differing.insert(case.name.as_str());
+            }
+        }
+    }
+    let files = expected_files().unwrap();
+    for name in &differing {
+        assert!(
+            files.contains(&format!("{name}.txt")),
+            "expected/{name}.txt is missing"
+        );
+    }
+    for file in &files {
+        let name = file
+            .strip_suffix(".txt")
+            .map(|name| name.strip_suffix(".stock").unwrap_or(name));
+        assert!(
+            name.is_some_and(|name| differing.contains(name)),
+            "expected/{file} belongs to no CASE_DIFFERS"
+        );
+    }
+}
+
+fn compare(
+    program: &Program,
+    case: &Case,
+    dir: &Path,
+    stock: &BTreeMap<String, String>,
+) -> Result<(), String> {
+    let ours = program.run(&case.name, Side::Ours(dir))?;
+    let wanted = match &case.differs {
+        Some((mark, _)) => expected(&case.name, Side::Ours(dir))?
+            .ok_or_else(|| format!("    {mark}: no expected trace"))?,
+        None => stock
+            .get(&case.name)
+            .cloned()
+            .ok_or("    not run on libevent")?,
+    };
+    match difference(&wanted, &ours) {
+        Some(lines) => Err(lines),
+        None => Ok(()),
+    }
+}
+
+/// What libevent prints for each selected case that can run there. Run once for all tests.
+fn stock_traces() -> &'static BTreeMap<String, String> {
+    static TRACES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+    TRACES.get_or_init(|| {
+        let traces = Mutex::new(BTreeMap::new());
+        in_parallel(&cases(), |(program, case)| {
+            if case.differs.is_some() && expected(&case.name, Side::Stock).unwrap().is_none() {
+                return;
+            }
+            // A case that does not end has a trace too: the message that says so.
+            let trace = program
+                .run(&case.name, Side::Stock)
+                .unwrap_or_else(|message| format!("{ENDED_BADLY} by us: {message}]\n"));
+            traces
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(case.name.clone(), trace);
+        });
+        traces.into_inner().unwrap_or_else(PoisonError::into_inner)
+    })
+}
+
+/// The cases that `FERREVENT_CASES` selects, with their programs.
+fn cases() -> Vec<(&'static Program, &'static Case)> {
+    let wanted = std::env::var("FERREVENT_CASES").unwrap_or_default();
+    programs()
+        .iter()
+        .flat_map(|program| program.cases.iter().map(move |case| (program, case)))
+        .filter(|(program, case)| case.name.contains(&wanted) || program.name == wanted)
+        .collect()
+}
+
+/// All files of cases, compiled once for all tests.
+fn programs() -> &'static [Program] {
+    static PROGRAMS: OnceLock<Vec<Program>> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        workbench::apt_install(&["libevent-dev"]).unwrap();
+        let out = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let sources = sources().unwrap();
+        let programs = Mutex::new(Vec::new());
+        in_parallel(&sources, |source| {
+            let program = Program::compile(source, out).unwrap();
+            programs
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(program);
+        });
+        let mut programs = programs
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        programs.sort_by(|a, b| a.name.cmp(&b.name));
+        programs
+    })
+}
+
+fn in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(item);
+                }
+            });
+        }
+    });
+}
