@@ -1,0 +1,166 @@
+//! The structs that libevent's headers show, laid out as on Debian 12, x86-64 and aarch64.
+//!
+//! Programs read and write some of these fields, and embed `struct event` in structs of their own, so that every offset
+//! is fixed. `const` assertions at the end hold each of them.
+
+#![allow(non_camel_case_types, reason = "these are C's names")]
+
+use std::ffi::{c_char, c_int, c_short, c_void};
+
+use libc::{timeval, ssize_t};
+
+pub use libc::iovec as evbuffer_iovec;
+
+use crate::base::event_base;
+use crate::buffer::evbuffer;
+
+/// `evutil_socket_t`
+pub type evutil_socket_t = c_int;
+
+/// `event_callback_fn`
+pub type event_callback_fn = Option<unsafe extern "C" fn(evutil_socket_t, c_short, *mut c_void)>;
+
+/// `bufferevent_data_cb`
+pub type bufferevent_data_cb = Option<unsafe extern "C" fn(*mut bufferevent, *mut c_void)>;
+
+/// `bufferevent_event_cb`
+pub type bufferevent_event_cb =
+    Option<unsafe extern "C" fn(*mut bufferevent, c_short, *mut c_void)>;
+
+/// `struct event_callback`: the head of [`event`].
+#[repr(C)]
+pub struct event_callback {
+    /// Where libevent links active events. Here: the event's key in its base, 0 while it is neither pending nor active.
+    pub key: u64,
+    /// The second half of that link: which layout of memory this is (see `event::MAGIC`).
+    pub magic: u64,
+    /// `EVLIST_*`
+    pub evcb_flags: c_short,
+    /// Smaller numbers run first.
+    pub evcb_pri: u8,
+    /// Unused here.
+    pub evcb_closure: u8,
+    /// What to call.
+    pub evcb_callback: event_callback_fn,
+    /// Its argument.
+    pub evcb_arg: *mut c_void,
+}
+
+/// `struct event`: allocated by the caller or by `event_new`.
+#[repr(C)]
+pub struct event {
+    /// What to call.
+    pub ev_evcallback: event_callback,
+    /// Unused here (`ev_timeout_pos`).
+    pub ev_timeout_pos: [u64; 2],
+    /// The descriptor or the signal.
+    pub ev_fd: evutil_socket_t,
+    /// Its base.
+    pub ev_base: *mut event_base,
+    /// Unused here, but for the count of a signal (`ev_`).
+    pub ev_union: [u64; 4],
+    /// What it waits for.
+    pub ev_events: c_short,
+    /// What has happened.
+    pub ev_res: c_short,
+    /// When its timeout passes.
+    pub ev_timeout: timeval,
+}
+
+/// `struct event_watermark`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct event_watermark {
+    /// Bytes.
+    pub low: usize,
+    /// Bytes.
+    pub high: usize,
+}
+
+/// `struct bufferevent`: the head of what `bufferevent_socket_new` returns.
+#[repr(C)]
+pub struct bufferevent {
+    /// Its base.
+    pub ev_base: *mut event_base,
+    /// Which kind it is (`const struct bufferevent_ops *`).
+    pub be_ops: *const c_void,
+    /// For programs that ask for its descriptor.
+    pub ev_read: event,
+    /// For programs that ask for its descriptor.
+    pub ev_write: event,
+    /// What has come.
+    pub input: *mut evbuffer,
+    /// What is to go.
+    pub output: *mut evbuffer,
+    /// Mirrors the core's.
+    pub wm_read: event_watermark,
+    /// Mirrors the core's.
+    pub wm_write: event_watermark,
+    /// Read when it is about to be called: programs write to it.
+    pub readcb: bufferevent_data_cb,
+    /// Read when it is about to be called: programs write to it.
+    pub writecb: bufferevent_data_cb,
+    /// Read when it is about to be called: programs write to it.
+    pub errorcb: bufferevent_event_cb,
+    /// The argument of all three.
+    pub cbarg: *mut c_void,
+    /// Mirrors the core's.
+    pub timeout_read: timeval,
+    /// Mirrors the core's.
+    pub timeout_write: timeval,
+    /// Mirrors the core's.
+    pub enabled: c_short,
+}
+
+/// `struct evbuffer_ptr`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct evbuffer_ptr {
+    /// Bytes from the front, or -1.
+    pub pos: ssize_t,
+    /// Unused here.
+    pub internal: [usize; 2],
+}
+
+/// `struct evbuffer_cb_info`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct evbuffer_cb_info {
+    /// Bytes before the change.
+    pub orig_size: usize,
+    /// Bytes added since the callbacks ran last.
+    pub n_added: usize,
+    /// Bytes removed since the callbacks ran last.
+    pub n_deleted: usize,
+}
+
+/// `evbuffer_cb_func`
+pub type evbuffer_cb_func =
+    Option<unsafe extern "C" fn(*mut evbuffer, *const evbuffer_cb_info, *mut c_void)>;
+
+/// `event_log_cb`
+pub type event_log_cb = Option<unsafe extern "C" fn(c_int, *const c_char)>;
+
+/// `event_fatal_cb`
+pub type event_fatal_cb = Option<unsafe extern "C" fn(c_int)>;
+
+macro_rules! assert_layout {
+    ($type:ty, $size:literal $(, $($field:ident).+ = $offset:literal)*) => {
+        const _: () = {
+            assert!(size_of::<$type>() == $size);
+            $(assert!(std::mem::offset_of!($type, $($field).+) == $offset);)*
+        };
+    };
+}
+
+assert_layout!(event_callback, 40, evcb_flags = 16, evcb_pri = 18, evcb_closure = 19,
+    evcb_callback = 24, evcb_arg = 32);
+assert_layout!(event, 128, ev_evcallback = 0, ev_timeout_pos = 40, ev_fd = 56, ev_base = 64,
+    ev_union = 72, ev_events = 104, ev_res = 106, ev_timeout = 112);
+assert_layout!(event_watermark, 16, low = 0, high = 8);
+assert_layout!(bufferevent, 392, ev_base = 0, be_ops = 8, ev_read = 16, ev_write = 144,
+    input = 272, output = 280, wm_read = 288, wm_write = 304, readcb = 320, writecb = 328,
+    errorcb = 336, cbarg = 344, timeout_read = 352, timeout_write = 368, enabled = 384);
+assert_layout!(evbuffer_ptr, 24, pos = 0, internal = 8);
+assert_layout!(evbuffer_iovec, 16, iov_base = 0, iov_len = 8);
+assert_layout!(evbuffer_cb_info, 24, orig_size = 0, n_added = 8, n_deleted = 16);
