@@ -41,12 +41,20 @@ impl Chain {
 
     #[inline]
     pub(super) fn back(&self) -> Option<&Chunk> {
-        if self.rest.is_empty() { self.head.as_ref() } else { self.rest.back() }
+        if self.rest.is_empty() {
+            self.head.as_ref()
+        } else {
+            self.rest.back()
+        }
     }
 
     #[inline]
     pub(super) fn back_mut(&mut self) -> Option<&mut Chunk> {
-        if self.rest.is_empty() { self.head.as_mut() } else { self.rest.back_mut() }
+        if self.rest.is_empty() {
+            self.head.as_mut()
+        } else {
+            self.rest.back_mut()
+        }
     }
 
     #[inline]
@@ -81,14 +89,6 @@ impl Chain {
         let back = self.rest.pop_back();
         self.shrink();
         back
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.head = None;
-        if !self.rest.is_empty() {
-            self.rest.clear();
-            self.shrink();
-        }
     }
 
     /// Moves everything from `other` behind what is here.

@@ -28,13 +28,21 @@ impl Chunk {
     #[inline]
     pub(super) fn owned(block: Block, start: usize, end: usize) -> Self {
         debug_assert!(start <= end && end <= block.len());
-        Self { store: Store::Owned(block), start, end }
+        Self {
+            store: Store::Owned(block),
+            start,
+            end,
+        }
     }
 
     /// A chunk that refers to `bytes`.
     pub(super) fn foreign(bytes: Bytes) -> Self {
         let end = bytes.len();
-        Self { store: Store::Foreign(bytes), start: 0, end }
+        Self {
+            store: Store::Foreign(bytes),
+            start: 0,
+            end,
+        }
     }
 
     #[inline]
@@ -45,6 +53,11 @@ impl Chunk {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.end == self.start
+    }
+
+    /// Whether the memory is this chunk's alone.
+    pub(super) fn is_owned(&self) -> bool {
+        matches!(self.store, Store::Owned(_))
     }
 
     /// Whether the memory is the user's, who is told when it is let go.
@@ -68,9 +81,8 @@ impl Chunk {
         &memory[self.start..self.end]
     }
 
-    /// The content for writing, unless someone else may see it.
+    /// The content for writing, if the memory is owned.
     pub(super) fn bytes_mut(&mut self) -> Option<&mut [u8]> {
-        self.reclaim();
         match &mut self.store {
             Store::Owned(block) => Some(&mut block[self.start..self.end]),
             Store::Shared(_) | Store::Foreign(_) => None,
@@ -82,6 +94,14 @@ impl Chunk {
     pub(super) fn room(&self) -> usize {
         match &self.store {
             Store::Owned(block) => block.len() - self.end,
+            Store::Shared(_) | Store::Foreign(_) => 0,
+        }
+    }
+
+    /// How many bytes still fit before the content.
+    pub(super) fn room_front(&self) -> usize {
+        match &self.store {
+            Store::Owned(_) => self.start,
             Store::Shared(_) | Store::Foreign(_) => 0,
         }
     }
@@ -144,7 +164,11 @@ impl Chunk {
                 Store::Shared(block)
             }
         };
-        Self { store, start: self.start + from, end: self.start + to }
+        Self {
+            store,
+            start: self.start + from,
+            end: self.start + to,
+        }
     }
 
     /// Takes `next` into this chunk when it shows the bytes right behind this one's in the same shared memory;
@@ -163,12 +187,13 @@ impl Chunk {
         Ok(())
     }
 
-    /// Makes shared memory owned again if nobody else refers to it any more.
-    pub(super) fn reclaim(&mut self) {
+    /// Makes shared memory owned again if nobody else refers to it any more, and says whether it is owned now.
+    pub(super) fn reclaim(&mut self) -> bool {
         if let Store::Shared(block) = &mut self.store
             && let Some(block) = Arc::get_mut(block)
         {
             self.store = Store::Owned(mem::take(block));
         }
+        self.is_owned()
     }
 }

@@ -1,5 +1,498 @@
-//! The segmented byte buffer (libevent's evbuffer).
+//! The segmented byte buffer (libevent's evbuffer): append at the back, take from the front, copy as little as possible.
+//!
+//! A [`Buffer`] is a queue of bytes in a chain of chunks. Each chunk shows a part of one piece of memory:
+//!
+//! ```text
+//!        front                                                          back
+//!   +---------------+    +---------------------+    +---------------------------+
+//!   | gone | bytes  | -> | bytes               | -> | bytes       | room        |
+//!   +---------------+    +---------------------+    +---------------------------+
+//!     owned: a pooled      shared with another        owned: appending fills the
+//!     block; draining      buffer, or foreign:        room, reading from a socket
+//!     moves its start      the user's `Bytes`         writes straight into it
+//! ```
+//!
+//! * **Owned** memory comes from a bounded pool of the thread and returns to it as soon as its last byte is drained.
+//!   Blocks grow with the buffer from 256 bytes to 64 KiB, so that a few bytes do not occupy a page.
+//! * **Shared** memory is what [`append_shared`](Buffer::append_shared) and the splitting of a large chunk leave: the
+//!   same block is shown by several chunks and freed by the last one.
+//! * **Foreign** memory is the user's, given by [`append_bytes`](Buffer::append_bytes).
+//!
+//! Moving between buffers moves chunks; only pieces so small that a copy is cheaper are copied into existing room.
+//! Memory never moves while its bytes are in a buffer, except by [`pullup`](Buffer::pullup).
+//!
+//! A buffer is a plain value: it takes no locks and calls nobody. What changed is counted, and taken by
+//! [`take_change`](Buffer::take_change); whoever owns the buffer reports it.
+//!
+//! Each end can be [frozen](Buffer::freeze) against the user. The operations for the transport ([`receive`](Buffer::receive),
+//! [`transmit`](Buffer::transmit), [`sent`](Buffer::sent)) ignore that, since the transport is not the user. An
+//! operation that fails has changed nothing.
 
-/// A queue of bytes.
-#[derive(Debug, Default)]
-pub struct Buffer {}
+mod chain;
+mod chunk;
+mod pool;
+mod search;
+mod space;
+mod traits;
+mod transfer;
+
+use std::mem;
+
+use bytes::Bytes;
+
+use self::chain::Chain;
+use self::chunk::Chunk;
+use self::pool::{Block, MAX_POOLED};
+pub use self::search::{Eol, EolStyle};
+
+/// No buffer holds more bytes than this, so that every length also fits a signed number.
+const MAX_LEN: usize = isize::MAX as usize;
+
+/// Blocks stop growing with the buffer at this size.
+const GROWN_BLOCK: usize = 64 << 10;
+
+/// A queue of bytes in chunks. See the [module](self) for how it works.
+#[derive(Default)]
+pub struct Buffer {
+    chain: Chain,
+    /// The bytes in all chunks together.
+    len: usize,
+    /// Bytes added and deleted since the change was last taken.
+    added: usize,
+    deleted: usize,
+    /// An empty block that `expand` or `reserve` has made ready. The next chunk is made of it.
+    spare: Option<Block>,
+    /// Whether `reserve` gave the spare block out.
+    spare_reserved: bool,
+    /// Where the room of the last chunk began when `reserve` gave it out. While this is set, that chunk stays although
+    /// it may have been drained empty; no other chunk is ever empty.
+    reserved_tail: Option<usize>,
+    /// How reads were sized lately.
+    reads: space::ReadSize,
+    front_frozen: bool,
+    back_frozen: bool,
+}
+
+/// One end of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// Where bytes are taken from and prepended to.
+    Front,
+    /// Where bytes are appended to.
+    Back,
+}
+
+/// Why a buffer was left as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum BufferError {
+    /// The end that the operation works on is frozen.
+    #[error("this end of the buffer is frozen")]
+    Frozen,
+    /// The buffer would hold more than `isize::MAX` bytes.
+    #[error("a buffer cannot hold so many bytes")]
+    TooLong,
+    /// More was committed than had been reserved, or the reservation is no longer in force.
+    #[error("not within what was reserved")]
+    OutOfRange,
+    /// The allocator has no memory of that size.
+    #[error("out of memory")]
+    NoMemory,
+}
+
+/// What happened to a buffer since the last look (libevent's `struct evbuffer_cb_info`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Change {
+    /// Its length in bytes at the last look.
+    pub before_len: usize,
+    /// Bytes added since.
+    pub added: usize,
+    /// Bytes deleted since.
+    pub deleted: usize,
+}
+
+impl Buffer {
+    /// An empty buffer, which occupies no memory of its own (`evbuffer_new`).
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many bytes it holds (`evbuffer_get_length`).
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds none.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many bytes lie contiguously at the front (`evbuffer_get_contiguous_space`).
+    #[must_use]
+    pub fn contiguous_len(&self) -> usize {
+        self.chain.front().map_or(0, Chunk::len)
+    }
+
+    /// Whether `end` is frozen.
+    #[inline]
+    #[must_use]
+    pub fn is_frozen(&self, end: End) -> bool {
+        match end {
+            End::Front => self.front_frozen,
+            End::Back => self.back_frozen,
+        }
+    }
+
+    /// The content, piece by piece from the front. No piece is empty.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        self.chain
+            .iter()
+            .map(Chunk::bytes)
+            .filter(|bytes| !bytes.is_empty())
+    }
+
+    /// The content from byte `position` on, piece by piece (what `evbuffer_peek` shows).
+    pub fn chunks_from(&self, position: usize) -> impl Iterator<Item = &[u8]> + Clone {
+        let mut skip = position;
+        self.chain
+            .iter()
+            .map(Chunk::bytes)
+            .filter_map(move |bytes| {
+                let start = skip.min(bytes.len());
+                skip -= start;
+                (start < bytes.len()).then(|| &bytes[start..])
+            })
+    }
+
+    /// Copies bytes from `position` on into `out`, as many as there are and fit, and says how many
+    /// (`evbuffer_copyout_from`). The buffer keeps them.
+    pub fn copy_out(&self, position: usize, out: &mut [u8]) -> usize {
+        let mut done = 0;
+        for bytes in self.chunks_from(position) {
+            let n = bytes.len().min(out.len() - done);
+            out[done..done + n].copy_from_slice(&bytes[..n]);
+            done += n;
+            if done == out.len() {
+                break;
+            }
+        }
+        done
+    }
+
+    /// A copy of the content.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.len);
+        for chunk in self.chunks() {
+            bytes.extend_from_slice(chunk);
+        }
+        bytes
+    }
+
+    /// Refuses the user's operations at `end` from now on (`evbuffer_freeze`): at the back everything that appends, at
+    /// the front everything that takes bytes away or prepends. Looking is always possible.
+    pub fn freeze(&mut self, end: End) {
+        self.set_frozen(end, true);
+    }
+
+    /// Lifts [`freeze`](Self::freeze) (`evbuffer_unfreeze`).
+    pub fn unfreeze(&mut self, end: End) {
+        self.set_frozen(end, false);
+    }
+
+    /// What has changed since this was last called, or `None` when nothing was added or deleted.
+    #[inline]
+    pub fn take_change(&mut self) -> Option<Change> {
+        if self.added == 0 && self.deleted == 0 {
+            return None;
+        }
+        let added = mem::take(&mut self.added);
+        let deleted = mem::take(&mut self.deleted);
+        // The sums may each exceed what was ever there at once; only their difference is meaningful as a length.
+        let before_len = self.len.wrapping_add(deleted).wrapping_sub(added);
+        Some(Change {
+            before_len,
+            added,
+            deleted,
+        })
+    }
+
+    /// Appends a copy of `data` (`evbuffer_add`).
+    ///
+    /// # Errors
+    /// [`BufferError::Frozen`] if the back is frozen, even for no bytes; [`BufferError::TooLong`];
+    /// [`BufferError::NoMemory`].
+    #[inline]
+    pub fn append(&mut self, data: &[u8]) -> Result<(), BufferError> {
+        self.check_append(data.len())?;
+        self.append_copy(data)
+    }
+
+    /// Appends a reference to `bytes` without copying (`evbuffer_add_reference`).
+    ///
+    /// The reference is dropped when the last of these bytes has left every buffer, once. With
+    /// [`Bytes::from_owner`] that runs the owner's `Drop`, possibly inside a call to this buffer; an owner whose
+    /// clean-up is user code must therefore only note there that it is due. Empty `bytes` are dropped at once.
+    ///
+    /// # Errors
+    /// [`BufferError::Frozen`] if the back is frozen; [`BufferError::TooLong`].
+    pub fn append_bytes(&mut self, bytes: Bytes) -> Result<(), BufferError> {
+        self.check_append(bytes.len())?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.end_reservation();
+        self.count_added(bytes.len());
+        self.chain.push_back(Chunk::foreign(bytes));
+        Ok(())
+    }
+
+    /// Puts a copy of `data` before the content (`evbuffer_prepend`).
+    ///
+    /// # Errors
+    /// [`BufferError::Frozen`] if the front is frozen and there is something to prepend; [`BufferError::TooLong`];
+    /// [`BufferError::NoMemory`].
+    pub fn prepend(&mut self, data: &[u8]) -> Result<(), BufferError> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.check_front()?;
+        self.check_len(data.len())?;
+        let room = self.chain.front().map_or(0, Chunk::room_front);
+        let block = match data.len().saturating_sub(room) {
+            0 => None,
+            missing => Some(Block::of(self.grown(missing))?),
+        };
+        self.end_reservation();
+        let filled = self
+            .chain
+            .front_mut()
+            .map_or(0, |front| front.fill_front(data));
+        if let Some(block) = block {
+            // At the end of its block, so that the next bytes to be prepended find room before these.
+            let end = block.len();
+            let mut chunk = Chunk::owned(block, end, end);
+            chunk.fill_front(&data[..data.len() - filled]);
+            self.chain.push_front(chunk);
+        }
+        self.count_added(data.len());
+        Ok(())
+    }
+
+    /// Discards the first `n` bytes, or all if there are fewer (`evbuffer_drain`).
+    ///
+    /// # Errors
+    /// [`BufferError::Frozen`] if the front is frozen and the buffer is not empty.
+    #[inline]
+    pub fn drain(&mut self, n: usize) -> Result<(), BufferError> {
+        if self.len == 0 {
+            return Ok(());
+        }
+        self.check_front()?;
+        self.drop_front(n.min(self.len));
+        Ok(())
+    }
+
+    /// Moves bytes from the front into `out`, as many as there are and fit, and says how many (`evbuffer_remove`).
+    ///
+    /// # Errors
+    /// [`BufferError::Frozen`] if the front is frozen and there is something to move.
+    pub fn remove(&mut self, out: &mut [u8]) -> Result<usize, BufferError> {
+        let n = out.len().min(self.len);
+        if n == 0 {
+            return Ok(0);
+        }
+        self.check_front()?;
+        self.copy_out(0, out);
+        self.drop_front(n);
+        Ok(n)
+    }
+
+    /// Makes the first `n` bytes (`None`: all) contiguous and shows them; `None` if there are fewer, or no memory
+    /// (`evbuffer_pullup`). Bytes that are contiguous already stay where they are.
+    pub fn pullup(&mut self, n: Option<usize>) -> Option<&[u8]> {
+        let n = n.unwrap_or(self.len);
+        if n > self.contiguous_len() {
+            self.gather(n)?;
+        }
+        self.chain
+            .front()
+            .map_or(Some(&[][..]), |front| front.bytes().get(..n))
+    }
+
+    /// As [`pullup`](Self::pullup), for writing: the bytes are copied if anyone else might see them.
+    pub fn pullup_mut(&mut self, n: Option<usize>) -> Option<&mut [u8]> {
+        let n = n.unwrap_or(self.len);
+        let private = self.chain.front_mut().is_none_or(Chunk::reclaim);
+        if n > self.contiguous_len() || (!private && n > 0) {
+            self.gather(n)?;
+        }
+        match self.chain.front_mut() {
+            Some(front) if n > 0 => front.bytes_mut()?.get_mut(..n),
+            _ => Some(&mut []),
+        }
+    }
+
+    /// Copies the first `n` bytes together into one owned chunk at the front.
+    fn gather(&mut self, n: usize) -> Option<()> {
+        if n > self.len {
+            return None;
+        }
+        let fits = self
+            .chain
+            .front()
+            .is_some_and(|front| front.is_owned() && front.len() + front.room() >= n);
+        let mut front = if fits {
+            self.end_reservation();
+            self.chain.pop_front()?
+        } else {
+            // Beyond the pooled sizes, some room behind the bytes: a buffer that grows and is pulled up each time
+            // should not be copied as a whole each time.
+            let size = if n > MAX_POOLED {
+                n.checked_add(n / 4)?
+            } else {
+                n
+            };
+            let block = Block::of(size).ok()?;
+            self.end_reservation();
+            Chunk::owned(block, 0, 0)
+        };
+        while front.len() < n {
+            let next = self.chain.front_mut()?;
+            let wanted = next.len().min(n - front.len());
+            front.fill(&next.bytes()[..wanted]);
+            next.skip(wanted);
+            if next.is_empty() {
+                self.chain.pop_front();
+            }
+        }
+        self.chain.push_front(front);
+        Some(())
+    }
+
+    /// Appends a copy of `data` regardless of the freezes; on an error nothing is changed.
+    #[inline]
+    fn append_copy(&mut self, data: &[u8]) -> Result<(), BufferError> {
+        match self.chain.back_mut() {
+            Some(back) if back.room() >= data.len() => {
+                back.fill(data);
+            }
+            _ => self.append_chunk(data)?,
+        }
+        self.count_added(data.len());
+        Ok(())
+    }
+
+    /// Copies `data` into the room of the last chunk, and what does not fit there into a new chunk.
+    #[cold]
+    fn append_chunk(&mut self, data: &[u8]) -> Result<(), BufferError> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        let room = self.chain.back().map_or(0, Chunk::room);
+        let missing = data.len() - room;
+        let block = match self.spare.take_if(|spare| spare.len() >= missing) {
+            Some(spare) => spare,
+            None if missing > MAX_POOLED => Block::copied(&data[room..])?,
+            None => Block::small(self.grown(missing)),
+        };
+        if let Some(back) = self.chain.back_mut() {
+            back.fill(data);
+        }
+        self.end_reservation();
+        self.spare_reserved &= self.spare.is_some();
+        let mut chunk = Chunk::owned(block, 0, 0);
+        chunk.fill(&data[room..]);
+        self.chain.push_back(chunk);
+        Ok(())
+    }
+
+    /// Discards the first `n` bytes, of which there must be as many, regardless of the freezes.
+    #[inline]
+    fn drop_front(&mut self, n: usize) {
+        debug_assert!(n <= self.len);
+        self.len -= n;
+        self.deleted = self.deleted.wrapping_add(n);
+        if let Some(front) = self.chain.front_mut()
+            && n < front.len()
+        {
+            front.skip(n);
+            return;
+        }
+        self.drop_chunks(n);
+    }
+
+    fn drop_chunks(&mut self, mut n: usize) {
+        while let Some(front) = self.chain.front_mut() {
+            let len = front.len();
+            if n < len {
+                front.skip(n);
+                return;
+            }
+            n -= len;
+            // The room of a reserved chunk has been given out and must not go.
+            if self.reserved_tail.is_some() && self.chain.len() == 1 {
+                if let Some(front) = self.chain.front_mut() {
+                    front.skip(len);
+                }
+                return;
+            }
+            self.chain.pop_front();
+        }
+    }
+
+    /// Forgets that room of the last chunk was given out, and the chunk with it if it is empty.
+    fn end_reservation(&mut self) {
+        if self.reserved_tail.take().is_some() && self.chain.back().is_some_and(Chunk::is_empty) {
+            self.chain.pop_back();
+        }
+    }
+
+    /// The size of the block to get when `missing` bytes find no room: as much as is here already, up to a limit.
+    fn grown(&self, missing: usize) -> usize {
+        missing.max(self.len.min(GROWN_BLOCK))
+    }
+
+    #[inline]
+    fn count_added(&mut self, n: usize) {
+        self.len += n;
+        self.added = self.added.wrapping_add(n);
+    }
+
+    #[inline]
+    fn check_append(&self, n: usize) -> Result<(), BufferError> {
+        if self.back_frozen {
+            return Err(BufferError::Frozen);
+        }
+        self.check_len(n)
+    }
+
+    #[inline]
+    fn check_front(&self) -> Result<(), BufferError> {
+        if self.front_frozen {
+            Err(BufferError::Frozen)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[inline]
+    fn check_len(&self, n: usize) -> Result<(), BufferError> {
+        if n > MAX_LEN - self.len {
+            Err(BufferError::TooLong)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn set_frozen(&mut self, end: End, frozen: bool) {
+        match end {
+            End::Front => self.front_frozen = frozen,
+            End::Back => self.back_frozen = frozen,
+        }
+    }
+}

@@ -39,7 +39,10 @@ impl Block {
     pub(super) fn small(size: usize) -> Self {
         debug_assert!(size <= MAX_POOLED);
         let class = class_for(size);
-        let pooled = POOL.try_with(|pool| pool.borrow_mut().free[class].pop()).ok().flatten();
+        let pooled = POOL
+            .try_with(|pool| pool.borrow_mut().free[class].pop())
+            .ok()
+            .flatten();
         match pooled {
             Some(memory) => Self(memory),
             None => Self(vec![0; MIN_BLOCK << class].into_boxed_slice()),
@@ -98,7 +101,9 @@ struct Pool {
 
 impl Pool {
     const fn new() -> Self {
-        Self { free: [const { Vec::new() }; CLASSES] }
+        Self {
+            free: [const { Vec::new() }; CLASSES],
+        }
     }
 
     #[inline]
@@ -127,7 +132,9 @@ fn class_of(size: usize) -> Option<usize> {
 
 fn reserved(size: usize) -> Result<Vec<u8>, BufferError> {
     let mut memory = Vec::new();
-    memory.try_reserve_exact(size).map_err(|_| BufferError::NoMemory)?;
+    memory
+        .try_reserve_exact(size)
+        .map_err(|_| BufferError::NoMemory)?;
     Ok(memory)
 }
 
@@ -169,7 +176,10 @@ mod tests {
 
     #[test]
     fn a_hopeless_size_is_an_error() {
-        assert!(matches!(Block::of(usize::MAX / 2), Err(BufferError::NoMemory)));
+        assert!(matches!(
+            Block::of(usize::MAX / 2),
+            Err(BufferError::NoMemory)
+        ));
     }
 
     #[test]

@@ -1,0 +1,280 @@
+//! Room to write into: reservations of the user, reads and writes of the transport.
+
+use std::io::IoSlice;
+
+use smallvec::SmallVec;
+
+use super::chunk::Chunk;
+use super::pool::Block;
+use super::{Buffer, BufferError, MAX_LEN};
+
+/// What a transport is offered for its first read, and at least later on, in bytes.
+const MIN_READ: usize = 4 << 10;
+/// What it is offered at most.
+const MAX_READ: usize = 256 << 10;
+/// After so many reads in a row that used less than a quarter of what was offered, less is offered.
+const SHORT_READS: u8 = 8;
+/// A read of no more bytes than this is copied out of a block that it leaves nearly empty.
+const COPY_READ: usize = 4 << 10;
+/// How many pieces one write passes to the system at most.
+const WRITE_PIECES: usize = 64;
+
+/// How much to offer for a read.
+pub(super) struct ReadSize {
+    size: usize,
+    short: u8,
+}
+
+impl Default for ReadSize {
+    fn default() -> Self {
+        Self {
+            size: MIN_READ,
+            short: 0,
+        }
+    }
+}
+
+impl ReadSize {
+    /// Learns that a read got `n` bytes where `offered` were possible.
+    fn learn(&mut self, n: usize, offered: usize) {
+        if n == offered && offered >= self.size {
+            self.size = (self.size * 4).min(MAX_READ);
+            self.short = 0;
+        } else if n >= self.size / 4 {
+            self.short = 0;
+        } else {
+            self.short += 1;
+            if self.short >= SHORT_READS {
+                self.size = (self.size / 2).max(MIN_READ);
+                self.short = 0;
+            }
+        }
+    }
+}
+
+impl Buffer {
+    /// Makes sure that `n` more bytes can be appended contiguously without asking for memory (`evbuffer_expand`).
+    ///
+    /// # Errors
+    /// [`BufferError::TooLong`]; [`BufferError::NoMemory`].
+    pub fn expand(&mut self, n: usize) -> Result<(), BufferError> {
+        self.check_len(n)?;
+        let room = self.chain.back().map_or(0, Chunk::room);
+        if room < n {
+            self.make_spare(n)?;
+        }
+        Ok(())
+    }
+
+    /// Room for at least `n` bytes in at most `segments` pieces (`evbuffer_reserve_space`): fill them in order, then
+    /// [`commit`](Self::commit). There are one or two pieces, and no bytes in the buffer until then.
+    ///
+    /// The pieces stay where they are until the commit, also when the buffer is drained meanwhile. Appending or moving
+    /// anything ends the reservation.
+    ///
+    /// # Errors
+    /// [`BufferError::Frozen`] if the back is frozen; [`BufferError::OutOfRange`] if `segments` is 0;
+    /// [`BufferError::TooLong`]; [`BufferError::NoMemory`].
+    pub fn reserve(
+        &mut self,
+        n: usize,
+        segments: usize,
+    ) -> Result<SmallVec<[&mut [u8]; 2]>, BufferError> {
+        self.check_append(n)?;
+        if segments == 0 {
+            return Err(BufferError::OutOfRange);
+        }
+        let (room, end) = self
+            .chain
+            .back()
+            .map_or((0, 0), |back| (back.room(), back.end()));
+        let in_tail = room > 0 && (room >= n || segments > 1);
+        let missing = if in_tail { n.saturating_sub(room) } else { n };
+        if missing > 0 || !in_tail {
+            self.make_spare(missing)?;
+        } else {
+            self.spare = None;
+        }
+        if in_tail {
+            // An empty chunk that an earlier reservation has kept is kept on.
+            self.reserved_tail = Some(end);
+        } else {
+            self.end_reservation();
+        }
+        self.spare_reserved = self.spare.is_some();
+        Ok(self.reserved())
+    }
+
+    /// The pieces of the reservation in force, in the order of [`reserve`](Self::reserve); none if there is none.
+    pub fn reserved(&mut self) -> SmallVec<[&mut [u8]; 2]> {
+        let mut pieces = SmallVec::new();
+        if let Some(at) = self.reserved_tail {
+            match self.chain.back_mut() {
+                Some(back) if back.end() == at => pieces.push(back.space()),
+                // Something was appended into that room, so what follows it is not next any more either.
+                _ => return pieces,
+            }
+        }
+        if self.spare_reserved
+            && let Some(spare) = &mut self.spare
+        {
+            pieces.push(&mut spare[..]);
+        }
+        pieces
+    }
+
+    /// Appends what was written into the pieces of the reservation, `lengths` saying how much of each
+    /// (`evbuffer_commit_space`), and ends it. There may be fewer lengths than pieces.
+    ///
+    /// # Errors
+    /// [`BufferError::Frozen`] if the back is frozen; [`BufferError::OutOfRange`] if there are more lengths than
+    /// pieces or one is too large; [`BufferError::TooLong`]. The reservation then stays.
+    pub fn commit(&mut self, lengths: &[usize]) -> Result<(), BufferError> {
+        let mut total = 0_usize;
+        {
+            let pieces = self.reserved();
+            if lengths.len() > pieces.len() {
+                return Err(BufferError::OutOfRange);
+            }
+            for (length, piece) in lengths.iter().zip(&pieces) {
+                if *length > piece.len() {
+                    return Err(BufferError::OutOfRange);
+                }
+                total = total.saturating_add(*length);
+            }
+        }
+        self.check_append(total)?;
+        let mut lengths = lengths.iter().copied();
+        if self.reserved_tail.is_some()
+            && let Some(length) = lengths.next()
+            && let Some(back) = self.chain.back_mut()
+        {
+            back.grow(length);
+        }
+        self.end_reservation();
+        if let Some(length) = lengths.next()
+            && length > 0
+            && let Some(spare) = self.spare.take()
+        {
+            self.chain.push_back(Chunk::owned(spare, 0, length));
+        }
+        self.spare = None;
+        self.spare_reserved = false;
+        self.count_added(total);
+        Ok(())
+    }
+
+    /// For the transport: lets `read` put at most `limit` bytes behind the content, and says how many it has put there.
+    /// `read` gets room (none if `limit` is 0 or the buffer is full) and returns how much of it was filled, which is
+    /// appended although the back may be frozen. When it fails nothing changes and nothing stays allocated.
+    ///
+    /// How much room is offered follows what earlier reads needed, from 4 KiB to 256 KiB.
+    ///
+    /// # Errors
+    /// What `read` says.
+    ///
+    /// # Panics
+    /// If `read` says that it has filled more than it was given.
+    pub fn receive<E>(
+        &mut self,
+        limit: usize,
+        read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let limit = limit.min(MAX_LEN - self.len);
+        let want = self.reads.size.min(limit);
+        if let Some(back) = self.chain.back_mut()
+            && back.room() >= want
+        {
+            let space = back.space();
+            let offered = space.len().min(limit);
+            let n = read(&mut space[..offered])?;
+            assert!(n <= offered, "a read of {n} bytes into room for {offered}");
+            back.grow(n);
+            self.reads.learn(n, offered);
+            self.count_added(n);
+            return Ok(n);
+        }
+        let mut block = Block::small(want);
+        let offered = block.len().min(limit);
+        let n = read(&mut block[..offered])?;
+        assert!(n <= offered, "a read of {n} bytes into room for {offered}");
+        self.reads.learn(n, offered);
+        self.take_read(block, n);
+        Ok(n)
+    }
+
+    /// For the transport: shows `write` at most `limit` bytes from the front in one or more pieces, and drains as many
+    /// as it says that it has taken, although the front may be frozen.
+    ///
+    /// # Errors
+    /// What `write` says; nothing is drained then.
+    ///
+    /// # Panics
+    /// If `write` says that it has taken more than there is.
+    pub fn transmit<E>(
+        &mut self,
+        limit: usize,
+        write: impl FnOnce(&[IoSlice<'_>]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let mut slices = SmallVec::<[IoSlice<'_>; WRITE_PIECES]>::new();
+        let mut left = limit;
+        for bytes in self.chunks().take(WRITE_PIECES) {
+            if left == 0 {
+                break;
+            }
+            let n = bytes.len().min(left);
+            slices.push(IoSlice::new(&bytes[..n]));
+            left -= n;
+        }
+        let n = write(&slices)?;
+        drop(slices);
+        self.sent(n);
+        Ok(n)
+    }
+
+    /// For the transport: drains the first `n` bytes although the front may be frozen.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn sent(&mut self, n: usize) {
+        assert!(n <= self.len, "sent {n} of {} bytes", self.len);
+        self.drop_front(n);
+    }
+
+    /// Points `slices` at the first `limit` bytes, as far as the slices go, and says how many were used.
+    pub fn fill_io_slices<'a>(&'a self, limit: usize, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut left = limit;
+        let mut used = 0;
+        for (slice, bytes) in slices.iter_mut().zip(self.chunks()) {
+            if left == 0 {
+                break;
+            }
+            let n = bytes.len().min(left);
+            *slice = IoSlice::new(&bytes[..n]);
+            left -= n;
+            used += 1;
+        }
+        used
+    }
+
+    /// Appends the first `n` bytes of `block`.
+    fn take_read(&mut self, block: Block, n: usize) {
+        if n == 0 {
+            return;
+        }
+        // The block goes back to the pool when it would be held for a few bytes only.
+        if n <= COPY_READ && n <= block.len() / 16 && self.append_copy(&block[..n]).is_ok() {
+            return;
+        }
+        self.end_reservation();
+        self.chain.push_back(Chunk::owned(block, 0, n));
+        self.count_added(n);
+    }
+
+    fn make_spare(&mut self, n: usize) -> Result<(), BufferError> {
+        if self.spare.as_ref().is_none_or(|spare| spare.len() < n) {
+            self.spare = Some(Block::of(n)?);
+        }
+        Ok(())
+    }
+}
