@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod compat;
 mod test;
 
@@ -11,6 +12,9 @@ const USAGE: &str = "\
 cargo xtask lib                          build the release library; the last line is its folder
 cargo xtask test [--quick] [ARGS...]     all tests; --quick leaves out the slow ones;
                                          ARGS go to `cargo test`
+cargo xtask bench [--quick] [CELLS...]   echo servers on libevent, ferrevent and bare epoll;
+                                         a cell is CONNECTIONSxBYTESxDEPTH: 100x16kx1
+cargo xtask bench syscalls               system calls for each message
 cargo xtask compat [--check]             write COMPATIBILITY.md, or fail if it is out of date
 ";
 
@@ -20,6 +24,7 @@ fn main() -> ExitCode {
     let outcome = match args.as_slice() {
         ["lib"] => lib(),
         ["test", rest @ ..] => test::run(rest),
+        ["bench", rest @ ..] => bench::run(rest),
         ["compat"] => compat::write(),
         ["compat", "--check"] => compat::check(),
         _ => {
