@@ -4,6 +4,7 @@
 
 mod bench;
 mod compat;
+mod demo;
 mod test;
 
 use std::process::ExitCode;
@@ -12,6 +13,7 @@ const USAGE: &str = "\
 cargo xtask lib                          build the release library; the last line is its folder
 cargo xtask test [--quick] [ARGS...]     all tests; --quick leaves out the slow ones;
                                          ARGS go to `cargo test`
+cargo demo                               show the library at work
 cargo xtask bench [--quick] [CELLS...]   echo servers on libevent, ferrevent and bare epoll;
                                          a cell is CONNECTIONSxBYTESxDEPTH: 100x16kx1
 cargo xtask bench syscalls               system calls for each message
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let outcome = match args.as_slice() {
         ["lib"] => lib(),
         ["test", rest @ ..] => test::run(rest),
+        ["demo"] => demo::run(),
         ["bench", rest @ ..] => bench::run(rest),
         ["compat"] => compat::write(),
         ["compat", "--check"] => compat::check(),
