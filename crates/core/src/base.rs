@@ -168,6 +168,15 @@ impl<H: Host> Core<H> {
         }
     }
 
+    /// A descriptor is about to be closed that nobody waits on any more: it needs no deregistration of its own.
+    pub fn closing_fd(&mut self, fd: Fd, driver: Option<&mut dyn Driver>) {
+        if let Some(driver) = driver {
+            if self.fds.forget_closed(fd) {
+                driver.closing(fd);
+            }
+        }
+    }
+
     /// Makes the driver start from nothing and registers everything anew at the next wait: after a `fork`
     /// (`event_reinit`).
     ///

@@ -110,6 +110,12 @@ pub trait Driver: Send {
     /// `ENOENT` or `EBADF` when it was not watched any more.
     fn deregister(&mut self, fd: Fd) -> io::Result<()>;
 
+    /// The descriptor is about to be closed. A driver whose registrations go with the descriptor does nothing.
+    fn closing(&mut self, fd: Fd) {
+        // Whether it was watched does not matter to somebody who closes it.
+        let _ = self.deregister(fd);
+    }
+
     /// Forgets every registration, also those of descriptors that are closed here but alive in another process; the
     /// core then registers anew what it still wants. For `fork`, and for stale registrations that cannot be removed.
     ///

@@ -31,7 +31,9 @@ pub struct EventSpec<E> {
 pub struct Fired<E> {
     /// The event's cookie.
     pub cookie: E,
-    /// Its key, or `None` if it is not pending any more: a one-shot event has been deleted before it runs.
+    /// Its key when it was queued.
+    pub fired: EventKey,
+    /// Its key now, or `None` if it is not pending any more: a one-shot event has been deleted before it runs.
     pub key: Option<EventKey>,
     /// What happened.
     pub what: What,
@@ -220,7 +222,20 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// A descriptor's condition has come true, or is said to have (`event_base_active_by_fd`).
+    /// Acts as if a descriptor's condition had come true, or its events had timed out (`event_base_active_by_fd`).
+    pub fn activate_fd(&mut self, fd: Fd, what: What) {
+        let users = self.fds.entry(fd).map(|entry| entry.users.clone()).unwrap_or_default();
+        for user in users {
+            let User::Event(key) = user else { continue };
+            self.activate_io(key, what);
+            let timed = self.events.get(key).is_some_and(|slot| slot.timer.is_some());
+            if what.contains(What::TIMEOUT) && timed {
+                self.activate(key, What::TIMEOUT, 1);
+            }
+        }
+    }
+
+    /// A descriptor's condition has come true.
     pub(crate) fn activate_io(&mut self, key: EventKey, happened: What) {
         let Some(slot) = self.events.get(key) else {
             return;
@@ -254,6 +269,7 @@ impl<H: Host> Core<H> {
         let signal = slot.what.contains(What::SIGNAL);
         let mut fired = Fired {
             cookie: slot.cookie,
+            fired: key,
             key: Some(key),
             what: happened,
             calls: if signal { slot.calls } else { 1 },

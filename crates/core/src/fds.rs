@@ -179,6 +179,17 @@ impl FdTable {
         }
     }
 
+    /// The descriptor is about to be closed. Returns whether the driver knows it, and nobody waits on it.
+    pub(crate) fn forget_closed(&mut self, fd: Fd) -> bool {
+        let Ok(entry) = self.entry_mut(fd) else { return false };
+        if entry.registered.is_empty() || !entry.users.is_empty() {
+            return false;
+        }
+        entry.registered = Interest::empty();
+        entry.recheck = false;
+        true
+    }
+
     /// The driver has forgotten everything: every descriptor that has users is to be registered anew.
     pub(crate) fn forget_registrations(&mut self) {
         self.haunted = false;

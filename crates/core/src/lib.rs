@@ -5,7 +5,7 @@
 //! ```text
 //!    core.begin_loop(flags);
 //!    loop { match core.step() {
-//!        Step::Wait { timeout }  => core.sync(driver); driver.wait(..); core.handle_ready(..); core.wait_done(now)
+//!        Step::Wait { until }    => core.sync(driver); driver.wait(..); core.handle_ready(..); core.wait_done(now)
 //!        Step::Event(fired)      => call the user's function
 //!        Step::Stream(work)      => read, write, finish connecting, or call back
 //!        Step::Task(task)        => whatever the shell queued
@@ -33,5 +33,5 @@ pub use crate::base::{Core, EventKey, Host, StreamKey};
 pub use crate::event::{AddError, EventInfo, EventSpec, Fired};
 pub use crate::fds::SyncError;
 pub use crate::flags::{Dirs, LoopFlags, Options, StreamEvent, Trigger, What};
-pub use crate::looper::{LoopEnd, SignalChange, Step};
+pub use crate::looper::{LoopEnd, SignalChange, Step, timeout_until};
 pub use crate::stream::{Callbacks, Io, Stream, StreamWork, Watermark};

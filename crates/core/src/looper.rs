@@ -18,8 +18,9 @@ use crate::timer::TimerId;
 pub enum Step<H: Host> {
     /// [`sync`](Core::sync), wait, [`handle_ready`](Core::handle_ready), [`wait_done`](Core::wait_done).
     Wait {
-        /// How long at most; `None`: for ever.
-        timeout: Option<Duration>,
+        /// Until then at most, on the driver's clock; 0: only look; `None`: for ever. [`timeout_until`] makes it what
+        /// [`Driver::wait`](crate::driver::Driver::wait) takes.
+        until: Option<u64>,
     },
     /// Call an event's function.
     Event(Fired<H::Event>),
@@ -201,7 +202,7 @@ impl<H: Host> Core<H> {
                 Phase::Waiting => {
                     // The shell has not said `wait_done`: it waits again.
                     Some(Step::Wait {
-                        timeout: self.wait_timeout(),
+                        until: self.wait_until(),
                     })
                 }
                 Phase::Process(priority) => self.step_process(priority),
@@ -254,6 +255,21 @@ impl<H: Host> Core<H> {
             Some(priority) => Phase::Process(priority),
             None => self.end_pass(),
         };
+    }
+
+    /// Takes out, one by one, what is to run even if the loop never does again: when a base is freed.
+    pub fn take_final_item(&mut self) -> Option<Step<H>> {
+        for (priority, item) in std::mem::take(&mut self.later) {
+            self.active.push(priority, item);
+        }
+        while let Some(priority) = self.active.first_priority() {
+            match self.active.pop(priority) {
+                Some(Item::Finalize(cookie)) => return Some(Step::Finalize(cookie)),
+                Some(Item::Task(task)) => return Some(Step::Task(task)),
+                _ => {}
+            }
+        }
+        None
     }
 
     /// Ends the loop where it stands: the wait has failed.
@@ -313,17 +329,16 @@ impl<H: Host> Core<H> {
         None
     }
 
-    fn wait_timeout(&mut self) -> Option<Duration> {
+    fn wait_until(&mut self) -> Option<u64> {
         let at_once = self.run.flags.contains(LoopFlags::NONBLOCK)
             || self.run.flags.contains(LoopFlags::ONCE) && self.run.ran > 0
             || self.active_len() > 0
             || !self.again.is_empty()
             || !self.unsent.is_empty();
         if at_once {
-            return Some(Duration::ZERO);
+            return Some(0);
         }
-        let deadline = self.timers.next_deadline()?;
-        Some(Duration::from_nanos(deadline.saturating_sub(self.now)))
+        self.timers.next_deadline()
     }
 
     fn step_process(&mut self, priority: usize) -> Option<Step<H>> {
@@ -397,6 +412,14 @@ impl<H: Host> Core<H> {
     fn end_loop(&mut self, end: LoopEnd) -> Option<Step<H>> {
         self.run.phase = Phase::Idle;
         Some(Step::Done(end))
+    }
+}
+
+/// How long to wait from now on. `now` is asked only if it matters.
+pub fn timeout_until(until: Option<u64>, now: impl FnOnce() -> u64) -> Option<Duration> {
+    match until? {
+        0 => Some(Duration::ZERO),
+        deadline => Some(Duration::from_nanos(deadline.saturating_sub(now()))),
     }
 }
 

@@ -58,6 +58,26 @@ impl<H: Host> Core<H> {
         }))
     }
 
+    /// Takes a bufferevent out, to put it into another base (`bufferevent_base_set`). Nothing of it may be armed.
+    pub fn take_stream(&mut self, key: StreamKey) -> Option<Stream<H::Stream>> {
+        let stream = self.streams.get(key)?;
+        let busy = Side::BOTH.iter().any(|&side| stream.side(side).armed);
+        if busy || stream.deferred_queued || stream.freed {
+            return None;
+        }
+        self.detach(key);
+        self.streams.remove(key)
+    }
+
+    /// Puts a bufferevent in that [`take_stream`](Self::take_stream) took out of another base.
+    pub fn insert_stream(&mut self, mut stream: Stream<H::Stream>) -> StreamKey {
+        stream.in_again = false;
+        stream.in_unsent = false;
+        stream.call_again = false;
+        stream.priority = stream.priority.min((self.priorities() - 1) as u8);
+        self.streams.insert(stream)
+    }
+
     /// Says which callbacks are set now. What is pending for one that is not any more is forgotten.
     pub fn set_listening(&mut self, key: StreamKey, read: bool, write: bool, event: bool) {
         let Some(stream) = self.streams.get_mut(key) else {
