@@ -5,8 +5,9 @@
  *   load port=N conns=N size=BYTES depth=N msgs=N
  *
  * Keeps `depth` messages of `size` bytes under way on each connection and compares every byte that
- * comes back. Prints the messages and nanoseconds of the measured time, and the nanoseconds of CPU
- * that process `pid` used in it. With msgs=N it sends exactly so many, in all.
+ * comes back. Prints the messages (with their fractions) and nanoseconds of the measured time, and
+ * the nanoseconds of CPU that process `pid` used in it. With msgs=N it sends exactly so many, in
+ * all.
  */
 #define _GNU_SOURCE
 #include "bench.h"
@@ -27,7 +28,7 @@ struct connection {
 static char scratch[CHUNK];
 /* The stream from any position modulo PERIOD, for CHUNK bytes. */
 static char stream[CHUNK + PERIOD];
-static uint64_t size, messages, budget;
+static uint64_t size, messages, bytes, budget;
 static long pid;
 static int epoll;
 
@@ -112,6 +113,7 @@ static void receive(struct connection *c)
 		exit(1);
 	}
 	c->received += got;
+	bytes += got;
 	messages += c->received / size - before;
 	allow(c, c->received / size - before);
 }
@@ -176,12 +178,13 @@ int main(int argc, char **argv)
 	}
 	if (!msgs)
 		run(now_ns() + argument(argc, argv, "warm", 100) * 1000000ull, UINT64_MAX);
-	before = messages;
+	before = bytes;
 	cpu = server_cpu_ns();
 	start = now_ns();
 	run(msgs ? UINT64_MAX : start + argument(argc, argv, "ms", 400) * 1000000ull,
 	    msgs ? msgs : UINT64_MAX);
-	printf("%llu %llu %llu\n", (unsigned long long)(messages - before),
+	/* Of many large messages at once, all may be under way at the end: fractions count. */
+	printf("%.3f %llu %llu\n", (double)(bytes - before) / size,
 	    (unsigned long long)(now_ns() - start), (unsigned long long)(server_cpu_ns() - cpu));
 	return 0;
 }

@@ -16,6 +16,10 @@ pub(super) struct Cell {
 /// Bytes under way in all connections together, beyond which a load measures the machine's memory.
 const MOST_BYTES: u64 = 1 << 30;
 
+/// Milliseconds that are measured, and that pass before, at least.
+pub(super) const MEASURED: u64 = 400;
+const WARM_UP: u64 = 100;
+
 impl Cell {
     /// The whole table.
     pub(super) fn all() -> Vec<Self> {
@@ -31,7 +35,7 @@ impl Cell {
                 }
             }
         }
-        cells.retain(|cell| cell.connections * cell.size * cell.depth <= MOST_BYTES);
+        cells.retain(|cell| cell.bytes() <= MOST_BYTES);
         cells
     }
 
@@ -52,9 +56,21 @@ impl Cell {
         .into()
     }
 
+    /// Bytes under way in all connections together.
+    fn bytes(self) -> u64 {
+        self.connections
+            .saturating_mul(self.size)
+            .saturating_mul(self.depth)
+    }
+
     /// It, as arguments of the load generator.
-    pub(super) fn arguments(self) -> [String; 3] {
+    pub(super) fn arguments(self) -> [String; 5] {
+        // A MiB takes about a millisecond to and fro: all that is under way goes round before the
+        // measurement and during it.
+        let round = self.bytes() >> 20;
         [
+            format!("warm={}", WARM_UP + round),
+            format!("ms={}", MEASURED + 2 * round),
             format!("conns={}", self.connections),
             format!("size={}", self.size),
             format!("depth={}", self.depth),

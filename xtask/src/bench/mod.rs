@@ -21,9 +21,6 @@ use report::{Measured, Row};
 const CPU: u32 = 0;
 const ROUNDS: usize = 5;
 const QUICK_ROUNDS: usize = 3;
-/// Milliseconds that are measured, and that pass before.
-const MEASURED: u32 = 400;
-const WARM_UP: u32 = 100;
 /// How long one measurement may take, connecting included.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -55,7 +52,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
         println!("{}", row.line());
         rows.push(row);
     }
-    let page = report::page(&rows, rounds, MEASURED);
+    let page = report::page(&rows, rounds);
     let name = if quick { "quick.md" } else { "echo.md" };
     save(name, &page)?;
     println!("\n{page}");
@@ -138,8 +135,6 @@ fn one(programs: &Programs, on: Contestant, cell: Cell) -> Result<Measured, Stri
     load.arg(format!("port={port}"))
         .arg(format!("pid={}", server.pid()));
     load.arg(format!("cpu={CPU}")).args(cell.arguments());
-    load.arg(format!("ms={MEASURED}"))
-        .arg(format!("warm={WARM_UP}"));
     let output = run_limited(&mut load, LIMIT)?;
     if !output.status.success() {
         return Err(format!("load: {}", String::from_utf8_lossy(&output.stderr)));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::cell::Cell;
+use super::cell::{Cell, MEASURED};
 
 /// What the load generator says about one run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -75,10 +75,10 @@ impl Row {
 }
 
 /// The Markdown page.
-pub(super) fn page(rows: &[Row], rounds: usize, measured_ms: u32) -> String {
+pub(super) fn page(rows: &[Row], rounds: usize) -> String {
     let mut page = format!(
-        "Echo server and load on one CPU; medians of {rounds} rounds in turn, {measured_ms} ms \
-         each. Ratios are taken within a round; CPU is the server's, for one message.\n\n\
+        "Echo server and load on one CPU; medians of {rounds} rounds in turn, at least {MEASURED} \
+         ms each. Ratios are taken within a round; CPU is the server's, for one message.\n\n\
          | connections | message | depth | epoll: messages/s | epoll: CPU ns | libevent CPU | \
          **ferrevent CPU** | libevent msg/s | **ferrevent msg/s** | ferrevent to libevent: CPU | \
          msg/s |\n\

@@ -16,36 +16,39 @@ const CONNECTIONS: u64 = 100;
 
 pub(super) fn run(programs: &Programs) -> Result<(), String> {
     apt_install(&["strace"]).map_err(|e| e.to_string())?;
+    let [pair_libevent, pair_ferrevent] = [Contestant::Libevent, Contestant::Ferrevent]
+        .map(|on| each(|messages| round_trips(programs, on, messages)));
+    let [busy_epoll, busy_libevent, busy_ferrevent] =
+        Contestant::ALL.map(|on| each(|messages| served(programs, on, messages)));
     let mut page = String::from(
         "System calls of the process for one message, by strace.\n\n\
          | | libevent | ferrevent | bare epoll |\n|---|---:|---:|---:|\n",
     );
-    let on = |count: &dyn Fn(Contestant, u64) -> Result<u64, String>, contestant| {
-        let calls = count(contestant, MANY)?.saturating_sub(count(contestant, FEW)?);
-        Ok::<f64, String>(calls as f64 / (MANY - FEW) as f64)
-    };
-    let pair = |contestant, messages| round_trips(programs, contestant, messages);
     let _ = writeln!(
         page,
         "| round trip between two bufferevents of one process | {:.2} | {:.2} | |",
-        on(&pair, Contestant::Libevent)?,
-        on(&pair, Contestant::Ferrevent)?,
+        pair_libevent?, pair_ferrevent?,
     );
-    let busy = |contestant, messages| served(programs, contestant, messages);
     let _ = writeln!(
         page,
-        "| message echoed by a server with {CONNECTIONS} busy connections | {:.2} | {:.2} | {:.2} |",
-        on(&busy, Contestant::Libevent)?,
-        on(&busy, Contestant::Ferrevent)?,
-        on(&busy, Contestant::Epoll)?,
+        "| echo by a server with {CONNECTIONS} busy connections | {:.2} | {:.2} | {:.2} |",
+        busy_libevent?, busy_ferrevent?, busy_epoll?,
     );
     save("syscalls.md", &page)?;
     println!("{page}");
     Ok(())
 }
 
+/// What one message adds to a count of system calls.
+fn each(count: impl Fn(u64) -> Result<u64, String>) -> Result<f64, String> {
+    let calls = count(MANY)?.saturating_sub(count(FEW)?);
+    Ok(calls as f64 / (MANY - FEW) as f64)
+}
+
 fn round_trips(programs: &Programs, on: Contestant, messages: u64) -> Result<u64, String> {
-    let counts = programs.dir.join("strace.txt");
+    let counts = programs
+        .dir
+        .join(format!("strace-{}.txt", std::process::id()));
     let mut command = traced(programs, "echo_pair", on, &counts);
     let output = run_limited(command.arg(format!("msgs={messages}")), LIMIT)?;
     if !output.status.success() {
@@ -58,7 +61,9 @@ fn round_trips(programs: &Programs, on: Contestant, messages: u64) -> Result<u64
 }
 
 fn served(programs: &Programs, on: Contestant, messages: u64) -> Result<u64, String> {
-    let counts = programs.dir.join("strace.txt");
+    let counts = programs
+        .dir
+        .join(format!("strace-{}.txt", std::process::id()));
     let mut command = traced(programs, on.program(), on, &counts);
     let mut server = Server::start(command.arg(format!("closes={CONNECTIONS}")))?;
     let mut load = Command::new(programs.dir.join("load"));
@@ -100,4 +105,32 @@ fn total(counts: &Path) -> Result<u64, String> {
     calls
         .and_then(|calls| calls.parse().ok())
         .ok_or_else(|| fault(&"no total in it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[ignore = "slow: runs servers under strace"]
+    fn a_message_costs_few_system_calls() {
+        apt_install(&["gcc", "libc6-dev", "libevent-dev", "strace"]).unwrap();
+        let programs = Programs::build().unwrap();
+        let pair = |on| each(|messages| round_trips(&programs, on, messages)).unwrap();
+        let busy = |on| each(|messages| served(&programs, on, messages)).unwrap();
+        // The count itself is checked on what is known.
+        assert!((13.5..14.5).contains(&pair(Contestant::Libevent)));
+        assert!((1.9..2.2).contains(&busy(Contestant::Epoll)));
+
+        let calls = pair(Contestant::Ferrevent);
+        assert!(
+            calls <= 6.0,
+            "{calls} for a round trip between two bufferevents"
+        );
+        let calls = busy(Contestant::Ferrevent);
+        assert!(
+            calls <= 2.2,
+            "{calls} for an echo by a server with {CONNECTIONS} connections"
+        );
+    }
 }
