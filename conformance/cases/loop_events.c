@@ -317,14 +317,32 @@ CASE(event_finalize_runs_from_the_loop) {
     event_base_free(base);
 }
 
-CASE(event_base_free_runs_finalizers_and_leaves_events) {
+/* What is still added then is taken out; its memory stays the caller's, and asking libevent about
+ * it is no longer allowed. */
+CASE(event_base_free_runs_finalizers_and_drops_events) {
     struct event_base *base = new_base();
-    struct event *waiting = new_event(base, -1, EV_PERSIST, traced, "waiting");
+    struct event waiting;
+    CHECK(event_assign(&waiting, base, -1, EV_PERSIST, traced, "waiting") == 0);
     struct event *freed = new_event(base, -1, 0, traced, "freed");
-    CHECK(add_ms(waiting, 100000) == 0);
+    CHECK(add_ms(&waiting, 100000) == 0);
     CHECK(event_free_finalize(0, freed, finalized) == 0);
     step("free");
     event_base_free(base);
-    say("pending %#x", pending(waiting));
+}
+
+/* Many programs free the base first. libevent then reads, and sometimes writes, the freed base. */
+CASE_DIFFERS(event_freed_after_its_base, "memory safety",
+             "libevent uses freed memory; in ferrevent event_del and event_free do no harm") {
+    struct event_base *base = new_base();
+    struct event *idle = new_event(base, -1, 0, traced, "idle");
+    struct event *waiting = new_event(base, -1, EV_PERSIST, traced, "waiting");
+    struct event *signals = new_event(base, SIGUSR1, EV_SIGNAL | EV_PERSIST, traced, "signal");
+    CHECK(add_ms(waiting, 100000) == 0 && event_add(signals, NULL) == 0);
+    event_base_free(base);
+    say("waiting %#x signal %#x", pending(waiting), pending(signals));
+    event_del(waiting);
+    event_free(idle);
     event_free(waiting);
+    event_free(signals);
+    say("freed");
 }

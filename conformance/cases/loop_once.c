@@ -105,7 +105,7 @@ CASE(global_event_set_without_a_base) {
 CASE(global_macros) {
     struct event_base *base = event_init();
     struct event timer, signals;
-    struct timeval wait = ms(1), deadline;
+    struct timeval wait = ms(100), deadline;
     memset(&timer, 0, sizeof timer);
     memset(&signals, 0, sizeof signals);
     evtimer_set(&timer, traced, "timer");

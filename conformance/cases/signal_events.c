@@ -1,6 +1,7 @@
 /* Events on signals: delivery, several per signal, and what happens to the disposition. */
 #include "loop.h"
 
+#include <event2/event_struct.h>
 #include <pthread.h>
 
 static unsigned handled;
@@ -68,19 +69,34 @@ CASE(signal_raised_several_times) {
 
 static void deletes_itself(evutil_socket_t fd, short what, void *event) {
     traced(fd, what, "deletes");
-    event_del(*(struct event **)event);
+    event_del(event);
 }
 
 /* Deleting in the first of several calls ends the rest. */
 CASE(signal_deleted_between_its_calls) {
     struct event_base *base = new_base();
-    struct event *event;
-    event = new_event(base, SIGUSR1, EV_SIGNAL | EV_PERSIST, deletes_itself, &event);
-    CHECK(event_add(event, NULL) == 0);
+    struct event event;
+    CHECK(event_assign(&event, base, SIGUSR1, EV_SIGNAL | EV_PERSIST, deletes_itself, &event) == 0);
+    CHECK(event_add(&event, NULL) == 0);
     for (int i = 0; i < 3; i++)
         raise(SIGUSR1);
     step("loop");
     settle(base);
+    event_base_free(base);
+}
+
+/* And then deleted again, or freed: libevent writes to where the stack was. */
+CASE_DIFFERS(signal_deleted_between_its_calls_and_freed, "memory safety",
+             "libevent writes two bytes to a dead stack frame; ferrevent does not") {
+    struct event_base *base = new_base();
+    struct event *event = event_new(base, SIGUSR1, EV_SIGNAL | EV_PERSIST, deletes_itself,
+                                    event_self_cbarg());
+    CHECK(event && event_add(event, NULL) == 0);
+    for (int i = 0; i < 3; i++)
+        raise(SIGUSR1);
+    step("loop");
+    settle(base);
+    say("del %d", event_del(event));
     event_free(event);
     event_base_free(base);
 }
@@ -173,11 +189,11 @@ CASE(signal_restores_the_handler) {
 CASE(signal_restored_when_the_base_goes) {
     struct event_base *base = new_base();
     signal(SIGUSR1, old_handler);
-    struct event *event = new_event(base, SIGUSR1, EV_SIGNAL | EV_PERSIST, traced, "a");
-    CHECK(event_add(event, NULL) == 0);
+    struct event event;
+    CHECK(event_assign(&event, base, SIGUSR1, EV_SIGNAL | EV_PERSIST, traced, "a") == 0);
+    CHECK(event_add(&event, NULL) == 0);
     event_base_free(base);
     say("restored %d", handler_is(SIGUSR1, old_handler));
-    event_free(event);
 }
 
 /* A signal interrupts a loop that waits without end. */
