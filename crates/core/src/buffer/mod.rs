@@ -262,12 +262,13 @@ impl Buffer {
         }
         self.check_front()?;
         self.check_len(data.len())?;
+        // First, since it may remove the front chunk.
+        self.end_reservation();
         let room = self.chain.front().map_or(0, Chunk::room_front);
         let block = match data.len().saturating_sub(room) {
             0 => None,
             missing => Some(Block::of(self.grown(missing))?),
         };
-        self.end_reservation();
         let filled = self
             .chain
             .front_mut()
