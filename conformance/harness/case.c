@@ -8,7 +8,6 @@
 #include <dlfcn.h>
 #include <poll.h>
 #include <stdarg.h>
-#include <time.h>
 
 enum { WATCHDOG_SECONDS = 9, WAIT_MS = 5000 };
 
