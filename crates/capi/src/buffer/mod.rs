@@ -1,0 +1,389 @@
+//! `event2/buffer.h`: buffers.
+//!
+//! An `evbuffer` is a [`Buffer`] with what C adds to it: a reference count, a lock, callbacks, and the bufferevent that
+//! it belongs to. C code holds a pointer to it; Rust code makes a reference only for the moment of one operation, never
+//! while user code runs.
+//!
+//! A function that changes a buffer works in three steps: change it (with [`change`]), let go of it, and report
+//! (with [`notify`]). User code only ever runs in the third.
+
+pub mod callbacks;
+pub mod content;
+pub mod descriptor;
+pub mod format;
+pub mod moves;
+pub mod reference;
+pub mod search;
+pub mod space;
+
+use std::ffi::{c_int, c_void};
+
+use ferrevent_core::buffer::{Buffer, Change, End};
+
+use crate::base::{self, event_base};
+use crate::bufferevent::{self, Bev};
+use crate::lock::{self, Lock};
+use crate::log;
+
+use self::callbacks::{Callbacks, Which};
+pub use self::callbacks::evbuffer_cb_entry;
+
+/// `struct evbuffer`
+#[allow(non_camel_case_types, reason = "this is C's name")]
+pub struct evbuffer {
+    /// The bytes. Whoever takes a `&mut` to it ends that before anything is reported.
+    pub(crate) buffer: Buffer,
+    /// Who keeps this alive: the program or the bufferevent, deferred callbacks, calls under way.
+    references: u32,
+    /// Shared with the bufferevent that this belongs to.
+    lock: Option<Lock>,
+    callbacks: Callbacks,
+    /// `EVBUFFER_FLAG_*`
+    flags: u64,
+    /// The base whose loop runs the callbacks, NULL while they run at once.
+    deferred_to: *mut event_base,
+    /// Whether the loop has been asked to.
+    deferred: bool,
+    owner: Option<BufferOwner>,
+}
+
+/// The bufferevent that a buffer belongs to, which wants to know of every change.
+#[derive(Clone, Copy)]
+pub(crate) struct BufferOwner {
+    pub(crate) bufferevent: *mut Bev,
+    pub(crate) side: BufferSide,
+}
+
+/// Which of a bufferevent's two buffers one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BufferSide {
+    Input,
+    Output,
+}
+
+impl evbuffer {
+    /// A new buffer with one reference, which is the caller's.
+    pub(crate) fn alloc() -> *mut Self {
+        Box::into_raw(Box::new(Self {
+            buffer: Buffer::new(),
+            references: 1,
+            lock: None,
+            callbacks: Callbacks::default(),
+            flags: 0,
+            deferred_to: std::ptr::null_mut(),
+            deferred: false,
+            owner: None,
+        }))
+    }
+}
+
+/// Makes `owner` learn of every change from now on, or nobody.
+///
+/// # Safety
+/// `buf` is alive; `owner` stays so until this is called again.
+pub(crate) unsafe fn set_owner(buf: *mut evbuffer, owner: Option<BufferOwner>) {
+    // SAFETY: by this function's contract.
+    unsafe { (*buf).owner = owner };
+}
+
+/// Makes the buffer use `lock`. Nobody may hold the one that it had.
+///
+/// # Safety
+/// `buf` is alive.
+pub(crate) unsafe fn set_lock(buf: *mut evbuffer, lock: Option<Lock>) {
+    // SAFETY: by this function's contract.
+    unsafe { (*buf).lock = lock };
+}
+
+/// Takes one more reference.
+///
+/// # Safety
+/// `buf` is alive, and its lock held.
+pub(crate) unsafe fn retain(buf: *mut evbuffer) {
+    // SAFETY: by this function's contract.
+    unsafe { (*buf).references += 1 };
+}
+
+/// Drops a reference, and with the last one the buffer.
+///
+/// # Safety
+/// `buf` is alive; the caller's reference is gone afterwards.
+pub(crate) unsafe fn release(buf: *mut evbuffer) {
+    // SAFETY: by this function's contract; `held` keeps the lock itself alive beyond the buffer.
+    unsafe {
+        let held = lock::hold(&(*buf).lock);
+        (*buf).references -= 1;
+        if (*buf).references == 0 {
+            drop(Box::from_raw(buf));
+        }
+        drop(held);
+    }
+    reference::clean_up();
+}
+
+/// Changes a buffer under its lock, reports what happened to it, and gives what `change` returned.
+///
+/// # Safety
+/// `buf` is alive. `change` runs no user code.
+#[inline]
+unsafe fn change<R>(buf: *mut evbuffer, change: impl FnOnce(&mut Buffer) -> R) -> R {
+    // SAFETY: by this function's contract; the reference to the buffer ends before `notify`.
+    unsafe {
+        let _held = lock::hold(&(*buf).lock);
+        let result = change(&mut (*buf).buffer);
+        notify(buf);
+        result
+    }
+}
+
+/// Looks at a buffer under its lock.
+///
+/// # Safety
+/// `buf` is alive. `look` runs no user code.
+#[inline]
+unsafe fn look<R>(buf: *const evbuffer, look: impl FnOnce(&Buffer) -> R) -> R {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let _held = lock::hold(&(*buf).lock);
+        look(&(*buf).buffer)
+    }
+}
+
+/// Reports what has happened to the buffer since the last report: to its bufferevent, then to the user's callbacks.
+/// Clean-up functions of memory that has left it run before both. The buffer may be gone afterwards.
+///
+/// # Safety
+/// `buf` is alive, its lock held, and no reference to it or to its content exists.
+#[inline]
+pub(crate) unsafe fn notify(buf: *mut evbuffer) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match (*buf).buffer.take_change() {
+            Some(change) => report(buf, change, true),
+            None => reference::clean_up(),
+        }
+    }
+}
+
+/// As [`notify`], without telling the bufferevent: for changes that it has made itself.
+///
+/// # Safety
+/// As for [`notify`].
+pub(crate) unsafe fn notify_transport(buf: *mut evbuffer) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match (*buf).buffer.take_change() {
+            Some(change) => report(buf, change, false),
+            None => reference::clean_up(),
+        }
+    }
+}
+
+/// Reports one change.
+///
+/// # Safety
+/// As for [`notify`].
+unsafe fn report(buf: *mut evbuffer, change: Change, to_owner: bool) {
+    // SAFETY: by this function's contract; `retain` keeps the buffer alive over the user code. Each field is looked at
+    // anew after user code has run.
+    unsafe {
+        let owner = if to_owner { (*buf).owner } else { None };
+        if owner.is_none() && (*buf).callbacks.is_empty() {
+            return reference::clean_up();
+        }
+        retain(buf);
+        (*buf).callbacks.note(change);
+        reference::clean_up();
+        if let Some(owner) = owner {
+            let len = (*buf).buffer.len();
+            bufferevent::buffer_changed(owner, change.added, change.deleted, len);
+        }
+        run_or_defer(buf);
+        release(buf);
+    }
+}
+
+/// Runs the callbacks that want to know at once, and asks the loop to run the others.
+///
+/// # Safety
+/// As for [`notify`]; the caller has a reference of its own.
+unsafe fn run_or_defer(buf: *mut evbuffer) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        if (*buf).deferred_to.is_null() {
+            return callbacks::run(buf, Which::All);
+        }
+        if (*buf).callbacks.is_empty() {
+            return;
+        }
+        if !(*buf).deferred {
+            (*buf).deferred = true;
+            retain(buf);
+            base::push_buffer_task((*buf).deferred_to, buf);
+        }
+        callbacks::run(buf, Which::Immediate);
+    }
+}
+
+/// Runs callbacks that were deferred, and drops the reference that was taken for them.
+///
+/// # Safety
+/// `buf` was given to [`base::push_buffer_task`] by this module, once for each call.
+pub(crate) unsafe fn run_deferred(buf: *mut evbuffer) {
+    // SAFETY: by this function's contract the buffer is alive, and `release` is the last use.
+    unsafe {
+        let held = lock::hold(&(*buf).lock);
+        (*buf).deferred = false;
+        callbacks::run(buf, Which::Deferred);
+        drop(held);
+        release(buf);
+    }
+}
+
+/// `evbuffer_new`
+#[unsafe(no_mangle)]
+pub extern "C" fn evbuffer_new() -> *mut evbuffer {
+    evbuffer::alloc()
+}
+
+/// `evbuffer_free`. Callbacks do not run any more, also those that were deferred.
+///
+/// # Safety
+/// The C API's contract: `buf` is NULL or a buffer of the caller's, which is not used any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evbuffer_free(buf: *mut evbuffer) {
+    if buf.is_null() {
+        return;
+    }
+    // SAFETY: by the C API's contract.
+    unsafe {
+        let held = lock::hold(&(*buf).lock);
+        (*buf).callbacks.clear();
+        drop(held);
+        release(buf);
+    }
+}
+
+/// `evbuffer_enable_locking`: gives the buffer a lock of its own. -1 if it has one, before `evthread_use_pthreads`, and
+/// for a lock that the caller has made (libevent leaves open what such a lock is).
+///
+/// # Safety
+/// The C API's contract: `buf` is alive and not in use by another thread yet.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evbuffer_enable_locking(buf: *mut evbuffer, lock: *mut c_void) -> c_int {
+    if !lock.is_null() {
+        log::warn("evbuffer_enable_locking: locks of the caller's are not supported");
+        return -1;
+    }
+    // SAFETY: by the C API's contract.
+    unsafe {
+        if (*buf).lock.is_some() {
+            return -1;
+        }
+        let Some(lock) = Lock::new() else { return -1 };
+        set_lock(buf, Some(lock));
+    }
+    0
+}
+
+/// `evbuffer_lock`
+///
+/// # Safety
+/// The C API's contract: `buf` is alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evbuffer_lock(buf: *mut evbuffer) {
+    // SAFETY: by the C API's contract. The lock is cloned so that no reference into the buffer exists while waiting.
+    let lock = unsafe { (*buf).lock.clone() };
+    if let Some(lock) = lock {
+        lock.acquire();
+    }
+}
+
+/// `evbuffer_unlock`
+///
+/// # Safety
+/// The C API's contract: `buf` is alive, and locked by the caller.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evbuffer_unlock(buf: *mut evbuffer) {
+    // SAFETY: by the C API's contract.
+    let lock = unsafe { (*buf).lock.clone() };
+    if let Some(lock) = lock {
+        lock.release();
+    }
+}
+
+/// `evbuffer_set_flags`
+///
+/// # Safety
+/// The C API's contract: `buf` is alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evbuffer_set_flags(buf: *mut evbuffer, flags: u64) -> c_int {
+    // SAFETY: by the C API's contract.
+    unsafe {
+        let _held = lock::hold(&(*buf).lock);
+        (*buf).flags |= flags;
+    }
+    0
+}
+
+/// `evbuffer_clear_flags`
+///
+/// # Safety
+/// The C API's contract: `buf` is alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evbuffer_clear_flags(buf: *mut evbuffer, flags: u64) -> c_int {
+    // SAFETY: by the C API's contract.
+    unsafe {
+        let _held = lock::hold(&(*buf).lock);
+        (*buf).flags &= !flags;
+    }
+    0
+}
+
+/// `evbuffer_freeze`
+///
+/// # Safety
+/// The C API's contract: `buf` is alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evbuffer_freeze(buf: *mut evbuffer, at_front: c_int) -> c_int {
+    // SAFETY: by the C API's contract.
+    unsafe { change(buf, |buffer| buffer.freeze(end(at_front))) };
+    0
+}
+
+/// `evbuffer_unfreeze`
+///
+/// # Safety
+/// The C API's contract: `buf` is alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evbuffer_unfreeze(buf: *mut evbuffer, at_front: c_int) -> c_int {
+    // SAFETY: by the C API's contract.
+    unsafe { change(buf, |buffer| buffer.unfreeze(end(at_front))) };
+    0
+}
+
+/// `evbuffer_defer_callbacks`: from now on the loop of `base` runs the callbacks.
+///
+/// # Safety
+/// The C API's contract: both are alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evbuffer_defer_callbacks(
+    buf: *mut evbuffer,
+    base: *mut event_base,
+) -> c_int {
+    // SAFETY: by the C API's contract.
+    unsafe {
+        let _held = lock::hold(&(*buf).lock);
+        (*buf).deferred_to = base;
+    }
+    0
+}
+
+fn end(at_front: c_int) -> End {
+    if at_front == 0 { End::Back } else { End::Front }
+}
+
+/// What a function that returns 0 or -1 returns.
+fn status<T, E>(result: Result<T, E>) -> c_int {
+    if result.is_ok() { 0 } else { -1 }
+}

@@ -1,0 +1,124 @@
+//! Memory of a buffer that the program uses directly: `evbuffer_reserve_space`, `evbuffer_peek`.
+
+use std::ffi::c_int;
+
+use libc::ssize_t;
+use smallvec::SmallVec;
+
+use super::search::offset;
+use super::{change, evbuffer, look, status};
+use crate::abi::{evbuffer_iovec, evbuffer_ptr};
+
+/// `evbuffer_expand`
+///
+/// # Safety
+/// The C API's contract: `buf` is alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evbuffer_expand(buf: *mut evbuffer, len: usize) -> c_int {
+    // SAFETY: by the C API's contract.
+    unsafe { status(change(buf, |buffer| buffer.expand(len))) }
+}
+
+/// `evbuffer_reserve_space`: one or two pieces.
+///
+/// # Safety
+/// The C API's contract: `buf` is alive; `pieces` has room for `count` elements; what they show is written to only until
+/// the buffer changes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evbuffer_reserve_space(
+    buf: *mut evbuffer,
+    size: ssize_t,
+    pieces: *mut evbuffer_iovec,
+    count: c_int,
+) -> c_int {
+    let (Ok(size), Ok(count)) = (usize::try_from(size), usize::try_from(count)) else { return -1 };
+    // SAFETY: by the C API's contract; the core gives no more pieces than were asked for.
+    unsafe {
+        change(buf, |buffer| {
+            let Ok(reserved) = buffer.reserve(size, count) else { return -1 };
+            let mut used = 0;
+            for piece in reserved {
+                pieces.add(used).write(evbuffer_iovec {
+                    iov_base: piece.as_mut_ptr().cast(),
+                    iov_len: piece.len(),
+                });
+                used += 1;
+            }
+            // One or two.
+            used as c_int
+        })
+    }
+}
+
+/// `evbuffer_commit_space`
+///
+/// # Safety
+/// The C API's contract: `buf` is alive; `pieces` has `count` elements.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evbuffer_commit_space(
+    buf: *mut evbuffer,
+    pieces: *mut evbuffer_iovec,
+    count: c_int,
+) -> c_int {
+    let Ok(count) = usize::try_from(count) else { return -1 };
+    // SAFETY: by the C API's contract.
+    unsafe {
+        change(buf, |buffer| {
+            let mut lengths = SmallVec::<[usize; 2]>::new();
+            {
+                let reserved = buffer.reserved();
+                if count > reserved.len() {
+                    return -1;
+                }
+                for (index, piece) in reserved.iter().enumerate().take(count) {
+                    let given = *pieces.add(index);
+                    if given.iov_base.cast_const() != piece.as_ptr().cast() {
+                        return -1;
+                    }
+                    lengths.push(given.iov_len);
+                }
+            }
+            status(buffer.commit(&lengths))
+        })
+    }
+}
+
+/// `evbuffer_peek`: how many pieces there are, of which the first `count` are shown.
+///
+/// # Safety
+/// The C API's contract: `buf` is alive; `start` is NULL or valid; `pieces` has room for `count` elements, which are
+/// used only until the buffer changes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evbuffer_peek(
+    buf: *mut evbuffer,
+    len: ssize_t,
+    start: *mut evbuffer_ptr,
+    pieces: *mut evbuffer_iovec,
+    count: c_int,
+) -> c_int {
+    let count = usize::try_from(count).unwrap_or(0);
+    // SAFETY: by the C API's contract.
+    unsafe {
+        let Some(from) = offset(start) else { return 0 };
+        look(buf, |buffer| {
+            // Without a length, what fits is shown; if nothing may be shown, everything is counted.
+            let most = if len < 0 && count > 0 { count } else { usize::MAX };
+            let mut wanted = usize::try_from(len).unwrap_or(usize::MAX);
+            let mut needed = 0;
+            for piece in buffer.chunks_from(from).take(most) {
+                if wanted == 0 {
+                    break;
+                }
+                if needed < count {
+                    pieces.add(needed).write(evbuffer_iovec {
+                        iov_base: piece.as_ptr().cast_mut().cast(),
+                        iov_len: piece.len(),
+                    });
+                }
+                needed += 1;
+                wanted = wanted.saturating_sub(piece.len());
+            }
+            c_int::try_from(needed).unwrap_or(c_int::MAX)
+        })
+    }
+}
