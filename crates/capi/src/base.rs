@@ -7,6 +7,7 @@
 
 use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int};
+use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -38,8 +39,13 @@ impl Host for CHost {
 }
 
 /// Where a C object is.
-#[derive(Debug)]
 pub(crate) struct Address<T>(pub(crate) *mut T);
+
+impl<T> fmt::Debug for Address<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Pointer::fmt(&self.0, f)
+    }
+}
 
 impl<T> Clone for Address<T> {
     fn clone(&self) -> Self {
@@ -92,6 +98,7 @@ pub(crate) struct Inner {
     /// The process that the driver was made in: a child must not use its parent's.
     process: u32,
     freed: bool,
+    options: ferrevent_sys::Options,
 }
 
 /// The base of the functions that take none.
@@ -192,13 +199,21 @@ impl Inner {
     }
 
     fn reinit(&mut self) -> std::io::Result<()> {
-        self.process = std::process::id();
-        let Some(driver) = &mut self.driver else {
+        let Some(driver) = &self.driver else {
             return Err(std::io::ErrorKind::ResourceBusy.into());
         };
-        self.core.reset_driver(driver)?;
+        // Nothing of the old driver may be shared with the parent, its waker and signals included.
+        let driver = System::open(driver.method(), self.options)?;
+        let mut signals = SignalInbox::open(driver.waker())?;
+        for signal in self.core.watched_signals() {
+            signals.subscribe(signal)?;
+        }
+        self.process = std::process::id();
         self.waker = driver.waker();
-        self.signals.rebind(self.waker.clone())
+        self.signals = signals;
+        self.driver = Some(driver);
+        self.core.driver_replaced();
+        Ok(())
     }
 }
 
@@ -234,6 +249,7 @@ pub(crate) fn new_base(config: &event_config) -> *mut event_base {
         onces: Vec::new(),
         process: std::process::id(),
         freed: false,
+        options: config.driver_options(),
     };
     Box::into_raw(Box::new(event_base { leaf, inner: UnsafeCell::new(inner) }))
 }

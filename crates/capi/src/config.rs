@@ -42,12 +42,16 @@ impl event_config {
                 forbidden.iter().filter(|(_, name)| std::env::var_os(name).is_some()).map(|f| f.0),
             );
         }
-        let options = Options { precise: self.flags & PRECISE_TIMER != 0 };
-        let driver = System::choose(&avoid, self.features, options).ok()?;
+        let driver = System::choose(&avoid, self.features, self.driver_options()).ok()?;
         if std::env::var_os("EVENT_SHOW_METHOD").is_some() {
             eprintln!("[msg] libevent using: {}", driver.method().name());
         }
         Some(driver)
+    }
+
+    pub(crate) fn driver_options(&self) -> Options {
+        let by_env = self.flags & IGNORE_ENV == 0 && std::env::var_os("EVENT_PRECISE_TIMER").is_some();
+        Options { precise: by_env || self.flags & PRECISE_TIMER != 0 }
     }
 
     pub(crate) fn limit(&self, core: &mut Core<CHost>) {

@@ -177,15 +177,14 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Makes the driver start from nothing and registers everything anew at the next wait: after a `fork`
-    /// (`event_reinit`).
-    ///
-    /// # Errors
-    /// What [`Driver::reset`] says.
-    pub fn reset_driver(&mut self, driver: &mut dyn Driver) -> io::Result<()> {
-        driver.reset()?;
+    /// There is a new driver, which knows of nothing: everything is registered anew at the next wait (`event_reinit`).
+    pub fn driver_replaced(&mut self) {
         self.fds.forget_registrations();
-        Ok(())
+    }
+
+    /// The signals that events wait for.
+    pub fn watched_signals(&self) -> impl Iterator<Item = i32> {
+        self.signals.keys().copied()
     }
 
     /// Changes of the signals that the base listens to, to be applied by the shell.

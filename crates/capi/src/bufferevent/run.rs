@@ -1,0 +1,168 @@
+//! What the loop does with a bufferevent.
+
+use std::ffi::c_short;
+
+use ferrevent_core::driver::Transport;
+use ferrevent_core::{Callbacks, Io, Options, StreamEvent, StreamKey, StreamWork};
+
+use super::{Bev, TRANSPORT, hold, listen, with};
+use crate::base::{Address, drop_if_unused, event_base};
+use crate::buffer::{self, BufferOwner, BufferSide};
+
+/// Does one piece of work.
+///
+/// # Safety
+/// The work is a step of `base`'s loop, so that the bufferevent is alive: only the loop itself finalizes it.
+pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) {
+    let (key, bev) = (work.key, work.cookie.0);
+    // SAFETY: as above. The buffers' locks are the bufferevent's, which is held; no user code runs while a buffer is
+    // borrowed.
+    unsafe {
+        let _held = hold(bev);
+        let callbacks = match work.io {
+            Io::Read { fd, kind, limit } => {
+                let input = (*bev).public.input;
+                let outcome = TRANSPORT.read(fd, kind, &mut (*input).buffer, limit);
+                buffer::notify_transport(input);
+                let len = (*input).buffer.len();
+                with(bev, |inner, _| {
+                    listen(inner, bev, key);
+                    inner.core.handle_read(key, outcome, len)
+                })
+            }
+            Io::Write { fd, kind, limit } => {
+                let output = (*bev).public.output;
+                let outcome = TRANSPORT.write(fd, kind, &mut (*output).buffer, limit);
+                buffer::notify_transport(output);
+                let len = (*output).buffer.len();
+                with(bev, |inner, _| {
+                    listen(inner, bev, key);
+                    inner.core.handle_written(key, outcome, len)
+                })
+            }
+            Io::FinishConnect { fd } => {
+                let outcome = TRANSPORT.take_error(fd);
+                if outcome.is_err() && super::connect::try_next(bev) {
+                    return;
+                }
+                with(bev, |inner, _| inner.core.handle_connected(key, outcome))
+            }
+            Io::Call(callbacks) => {
+                with(bev, |_, _| ());
+                callbacks
+            }
+            Io::CallDeferred => return run_deferred(base, bev, key),
+        };
+        call(base, bev, key, callbacks);
+    }
+}
+
+/// The deferred callbacks, one kind after the other; what a callback changes counts for the next.
+unsafe fn run_deferred(base: *mut event_base, bev: *mut Bev, key: StreamKey) {
+    // SAFETY: the caller's.
+    unsafe {
+        while let Some(callbacks) = event_base::with(base, |inner| inner.core.next_deferred(key)) {
+            call(base, bev, key, callbacks);
+        }
+    }
+}
+
+/// Runs callbacks, with the lock held unless the bufferevent was made otherwise.
+///
+/// # Safety
+/// `bev` is alive until the loop finalizes it, or as long as the caller's reference.
+pub(super) unsafe fn call(
+    base: *mut event_base,
+    bev: *mut Bev,
+    key: StreamKey,
+    callbacks: Callbacks,
+) {
+    // SAFETY: the memory is alive by contract; the callbacks are read from the struct each time, since programs write
+    // there, and NULL once it is freed.
+    unsafe {
+        if callbacks.read
+            && let Some(readcb) = (*bev).public.readcb
+        {
+            let before = (*(*bev).public.input).buffer.len();
+            let arg = (*bev).public.cbarg;
+            unlocked(bev, || readcb(&raw mut (*bev).public, arg));
+            event_base::with(base, |inner| inner.core.read_callback_done(key, before));
+        }
+        if callbacks.write
+            && let Some(writecb) = (*bev).public.writecb
+        {
+            let arg = (*bev).public.cbarg;
+            unlocked(bev, || writecb(&raw mut (*bev).public, arg));
+        }
+        if !callbacks.event.is_empty()
+            && let Some(errorcb) = (*bev).public.errorcb
+        {
+            let arg = (*bev).public.cbarg;
+            let event: StreamEvent = callbacks.event;
+            unlocked(bev, || {
+                if callbacks.error != 0 {
+                    *libc::__errno_location() = callbacks.error;
+                }
+                errorcb(&raw mut (*bev).public, event.bits() as c_short, arg);
+            });
+        }
+    }
+}
+
+/// Runs a callback, without the lock if the bufferevent asks for that.
+unsafe fn unlocked(bev: *mut Bev, callback: impl FnOnce()) {
+    // SAFETY: the caller's bufferevent is alive and its lock held once by the loop; the lock itself is kept here, since
+    // the bufferevent may be finalized by the time it is taken again.
+    let lock = unsafe {
+        if (*bev).options.contains(Options::UNLOCK_CALLBACKS) { (*bev).lock.clone() } else { None }
+    };
+    let Some(lock) = lock else { return callback() };
+    lock.release();
+    callback();
+    lock.acquire();
+}
+
+/// One of its buffers has been changed by the user.
+///
+/// # Safety
+/// The owner is alive, and its lock is held.
+pub(crate) unsafe fn buffer_changed(
+    owner: BufferOwner,
+    added: usize,
+    _deleted: usize,
+    len: usize,
+) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        with(owner.bufferevent, |inner, key| match owner.side {
+            BufferSide::Input => inner.parts().0.input_changed(key, len),
+            BufferSide::Output => inner.parts().0.output_changed(key, len, added),
+        });
+    }
+}
+
+/// The last reference is gone.
+///
+/// # Safety
+/// `bev` came from a `Finalize` step of `base`, which comes once.
+pub(crate) unsafe fn finalize(base: *mut event_base, bev: *mut Bev) {
+    // SAFETY: by this function's contract nobody else uses it; the lock is cloned, since its buffers may live on.
+    unsafe {
+        let fd = (*bev).public.ev_read.ev_fd;
+        if (*bev).options.contains(Options::CLOSE_ON_FREE) && fd >= 0 {
+            event_base::with(base, |inner| {
+                let (core, driver) = inner.parts();
+                core.closing_fd(fd, driver);
+            });
+            TRANSPORT.close(fd);
+        }
+        for buf in [(*bev).public.input, (*bev).public.output] {
+            buffer::set_owner(buf, None);
+            buffer::release(buf);
+        }
+        drop(Box::from_raw(bev));
+        if !event_base::with(base, |inner| inner.core.is_looping()) {
+            drop_if_unused(base);
+        }
+    }
+}
