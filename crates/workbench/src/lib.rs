@@ -1,16 +1,22 @@
 //! What the tests and `cargo xtask` share: the built library under its five sonames, C programs,
-//! and running both with time limits.
+//! running both with time limits, and two of Debian's programs, memcached and tmux, to put to work.
 
 #![forbid(unsafe_code)]
 
 mod cc;
+mod folder;
 mod library;
 mod maps;
+mod memcached;
 mod packages;
 mod process;
+mod tmux;
 
 pub use cc::{compile_c, compile_c_with};
+pub use folder::Folder;
 pub use library::{LIB_DIR_VARIABLE, SONAMES, library, target_dir, with_library, workspace_root};
 pub use maps::mapped_libevent;
+pub use memcached::{Memcached, MemcachedClient};
 pub use packages::{Missing, apt_install};
 pub use process::{Server, run, run_with_input};
+pub use tmux::Tmux;

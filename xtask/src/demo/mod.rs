@@ -5,7 +5,7 @@ mod seed;
 mod tmux;
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -176,28 +176,4 @@ fn installed(program: &str) -> Option<PathBuf> {
 /// Fails with `message` unless `good`.
 fn ensure(good: bool, message: impl FnOnce() -> String) -> Result<(), String> {
     if good { Ok(()) } else { Err(message()) }
-}
-
-/// A folder that is gone when this is dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    /// A new one. Its path is short: the name of a unix socket may hold 107 bytes only.
-    fn create(name: &str) -> Result<Self, String> {
-        let path = std::env::temp_dir().join(format!("ferrevent-{name}-{}", std::process::id()));
-        std::fs::create_dir(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        Ok(Self(path))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(e) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("{}: {e}", self.0.display());
-        }
-    }
 }
