@@ -156,20 +156,6 @@ CASE(freeing_in_the_deferred_write_callback) /* 56 */
     free_in_write(BEV_OPT_DEFER_CALLBACKS);
 }
 
-static void free_in_event(int options) {
-    struct scene s;
-    open_scene(&s, options);
-    int fd = bufferevent_getfd(s.a.bev);
-    s.a.on_event = free_it;
-    close_peer(&s);
-    write_letters(s.a.bev, 20);
-    CHECK(bufferevent_enable(s.a.bev, EV_READ) == 0);
-    step("loop");
-    settle(s.base);
-    say("events %u, open %d", s.a.events, fd_is_open(fd));
-    close_scene(&s);
-}
-
 CASE(freeing_in_the_event_callback_of_an_error) /* 56 */
 {
     struct scene s;
@@ -184,7 +170,17 @@ CASE(freeing_in_the_event_callback_of_an_error) /* 56 */
 
 CASE(freeing_in_the_deferred_event_callback) /* 56 */
 {
-    free_in_event(BEV_OPT_DEFER_CALLBACKS);
+    struct scene s;
+    open_scene(&s, BEV_OPT_DEFER_CALLBACKS);
+    int fd = bufferevent_getfd(s.a.bev);
+    s.a.on_event = free_it;
+    close_peer(&s);
+    write_letters(s.a.bev, 20);
+    CHECK(bufferevent_enable(s.a.bev, EV_READ) == 0);
+    step("loop");
+    settle(s.base);
+    say("events %u, open %d", s.a.events, fd_is_open(fd));
+    close_scene(&s);
 }
 
 static void free_in_unlocked_callback(int trigger) {

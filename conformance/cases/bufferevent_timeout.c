@@ -63,8 +63,9 @@ CASE(both_timeouts_in_one_bufferevent) /* 65 */
     struct scene s;
     open_scene(&s, 0);
     set_timeouts(s.a.bev, 20, 60);
-    overfill(s.a.bev);
+    /* First, so that its timeout is the first to end however slow the writes are. */
     CHECK(bufferevent_enable(s.a.bev, EV_READ) == 0);
+    overfill(s.a.bev);
     step("loop");
     run_until_count(s.base, &s.a.events, 2);
     say("enabled %d", bufferevent_get_enabled(s.a.bev));
@@ -78,9 +79,12 @@ CASE(no_write_timeout_with_nothing_to_write) /* 66 */
     set_timeouts(s.a.bev, 0, 20);
     step("idle");
     run_for(s.base, 70);
+    /* Long enough that a machine under load cannot run into it while it sends. */
+    set_timeouts(s.a.bev, 0, 2000);
     write_letters(s.a.bev, 5);
     step("written");
     settle(s.base);
+    set_timeouts(s.a.bev, 0, 20);
     run_for(s.base, 70);
     say("enabled %d", bufferevent_get_enabled(s.a.bev));
     close_scene(&s);
@@ -109,6 +113,7 @@ CASE(no_write_timeout_while_disabled) /* 66 */
     CHECK(bufferevent_disable(s.a.bev, EV_WRITE) == 0);
     step("disabled");
     run_for(s.base, 70);
+    set_timeouts(s.a.bev, 0, 2000);
     CHECK(bufferevent_enable(s.a.bev, EV_WRITE) == 0);
     step("enabled");
     settle(s.base);
@@ -202,9 +207,10 @@ CASE(freeing_in_the_timeout_callback) /* 56, 65 */
     struct scene s;
     open_scene(&s, 0);
     s.a.on_event = free_it;
-    set_timeouts(s.a.bev, 20, 20);
-    overfill(s.a.bev);
+    set_timeouts(s.a.bev, 20, 40);
+    /* First, so that its timeout is the first to end however slow the writes are. */
     CHECK(bufferevent_enable(s.a.bev, EV_READ) == 0);
+    overfill(s.a.bev);
     step("loop");
     run_until_count(s.base, &s.a.events, 1);
     run_for(s.base, 50);
