@@ -44,7 +44,7 @@ pub(crate) fn timespec(timeout: Duration) -> libc::timespec {
 pub(crate) fn millis(timeout: Option<Duration>) -> i32 {
     let Some(timeout) = timeout else { return -1 };
     let timeout = timeout.min(LONGEST_WAIT);
-    timeout.as_nanos().div_ceil(1_000_000) as i32
+    timeout.as_secs() as i32 * 1000 + timeout.subsec_nanos().div_ceil(1_000_000) as i32
 }
 
 #[cfg(test)]

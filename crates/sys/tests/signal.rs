@@ -167,3 +167,43 @@ fn bases_come_and_go_while_signals_arrive() {
     });
     assert_eq!(drained(&mut always), BTreeMap::from([(signo, 2000)]));
 }
+
+#[test]
+fn a_forked_child_has_its_own_signals_and_wake_ups() {
+    let signo = libc::SIGRTMIN() + 7;
+    for method in Method::ALL {
+        let mut driver = system(method);
+        let mut inbox = SignalInbox::open(driver.waker()).unwrap();
+        inbox.subscribe(signo).unwrap();
+        // SAFETY: the child only uses what is its own, and ends without running the parent's clean-up.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: takes no memory. Ends a child that hangs.
+            unsafe { libc::alarm(20) };
+            let told = driver.reset().is_ok() && {
+                raise(signo);
+                raise(signo);
+                let mut count = 0;
+                inbox.drain(|_, arrived| count += arrived);
+                inbox.unsubscribe(signo).is_ok() && count == 2
+            };
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(!told)) };
+        }
+        let mut status = -1;
+        // SAFETY: `status` is valid for writing.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0);
+        assert_eq!(drained(&mut inbox), BTreeMap::new());
+        let before = Instant::now();
+        driver
+            .wait(Some(Duration::from_millis(1)), &mut Vec::new())
+            .unwrap();
+        assert!(
+            before.elapsed() >= Duration::from_millis(1),
+            "the child has woken its parent"
+        );
+        raise(signo);
+        assert_eq!(drained(&mut inbox), BTreeMap::from([(signo, 1)]));
+    }
+}
