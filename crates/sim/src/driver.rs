@@ -85,6 +85,9 @@ impl Driver for SimDriver {
             .ok_or_else(|| error(errors::ENOENT))
     }
 
+    /// As under epoll, closing is enough.
+    fn closing(&mut self, _fd: Fd) {}
+
     fn reset(&mut self) -> io::Result<()> {
         let mut state = self.world.lock();
         state.log(format_args!("reset"));

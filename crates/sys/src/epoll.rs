@@ -129,6 +129,10 @@ impl Driver for Epoll {
         control(&self.instance, libc::EPOLL_CTL_DEL, fd, 0, 0)
     }
 
+    /// Nothing to do: the kernel drops the registration along with the file. If another descriptor keeps the file open
+    /// (`dup`, `fork`), its reports carry a token that is out of date, and the core resets the driver.
+    fn closing(&mut self, _fd: Fd) {}
+
     fn reset(&mut self) -> io::Result<()> {
         self.waker.renew()?;
         self.instance = instance(&self.waker)?;

@@ -150,6 +150,10 @@ impl Driver for System {
         dispatch!(self, driver => driver.deregister(fd))
     }
 
+    fn closing(&mut self, fd: Fd) {
+        dispatch!(self, driver => driver.closing(fd));
+    }
+
     fn reset(&mut self) -> io::Result<()> {
         dispatch!(self, driver => driver.reset())
     }

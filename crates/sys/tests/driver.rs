@@ -257,6 +257,40 @@ fn errors_of_registrations() {
 }
 
 #[test]
+fn a_number_can_be_watched_again_after_it_was_closed() {
+    on_each(|mut driver| {
+        let (a, _b) = socket_pair(Mode::default()).unwrap();
+        let (c, d) = socket_pair(Mode::default()).unwrap();
+        // SAFETY: takes no memory.
+        let high = unsafe { libc::fcntl(a.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 700) };
+        drop(a);
+        assert!(high >= 700);
+        let first = Token {
+            fd: high,
+            generation: 1,
+        };
+        driver.register(first, Interest::WRITE).unwrap();
+        driver.closing(high);
+        // Closes the old file and gives its number to another.
+        // SAFETY: takes no memory.
+        assert_eq!(
+            unsafe { libc::dup3(c.as_raw_fd(), high, libc::O_CLOEXEC) },
+            high
+        );
+        assert_eq!(wait(&mut driver, Duration::ZERO), []);
+        let second = Token {
+            fd: high,
+            generation: 2,
+        };
+        driver.register(second, Interest::READ).unwrap();
+        write(&d, b"x");
+        assert_eq!(wait(&mut driver, BOUND)[0].token, second);
+        driver.deregister(high).unwrap();
+        ferrevent_sys::close(high);
+    });
+}
+
+#[test]
 fn regular_files_where_the_method_can() {
     on_each(|mut driver| {
         let file = File::open("/proc/self/exe").unwrap();
