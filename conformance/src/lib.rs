@@ -11,12 +11,24 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use ferrevent_workbench as workbench;
 
 /// How long one case may take. The case's own watchdog ends it a second earlier.
 pub const CASE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long one case may take under valgrind, which makes it some fifty times slower.
+const MEMCHECK_LIMIT: Duration = Duration::from_secs(120);
+
+/// How many seconds a case gives itself; 0 leaves it to the caller.
+const WATCHDOG_VARIABLE: &str = "CASE_WATCHDOG";
+
+/// How many cases run at a time. Some have timeouts of 20 ms: more at a time than the machine has
+/// processors would only make them slower.
+const THREADS: usize = 2;
 
 /// How the line begins by which [`Program::run`] says that a case did not end with success.
 pub const ENDED_BADLY: &str = "[ended";
@@ -62,6 +74,41 @@ pub fn sources() -> Result<Vec<PathBuf>, String> {
     }
     sources.sort();
     Ok(sources)
+}
+
+/// Compiles all of [`sources`] into the folder `out`; sorted by name.
+///
+/// Installs the headers (Debian's libevent-dev) when they are missing and this process may.
+pub fn compile_all(out: &Path) -> Result<Vec<Program>, String> {
+    workbench::apt_install(&["libevent-dev"]).map_err(|missing| missing.to_string())?;
+    let sources = sources()?;
+    let programs = in_parallel(&sources, |source| Program::compile(source, out));
+    programs.into_iter().collect()
+}
+
+/// Does `work` on all `items`, some at a time; the results in the order of the items.
+pub fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else {
+                return done;
+            };
+            done.push((index, work(item)));
+        }
+    };
+    let mut done: Vec<(usize, R)> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..THREADS).map(|_| scope.spawn(worker)).collect();
+        let joined = workers.into_iter().map(|worker| match worker.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.flatten().collect()
+    });
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The traces that are written down: `expected/NAME.txt` for ours, `expected/NAME.stock.txt` for
@@ -145,6 +192,25 @@ impl Program {
         text.push_str(&format!("{ENDED_BADLY} {how}]\n"));
         text.push_str(&String::from_utf8_lossy(&output.stderr));
         Ok(text)
+    }
+
+    /// Runs `case` on ours under valgrind: what it complains of, or None when it is clean.
+    ///
+    /// Blocks that are still reachable at the end are fine, everything that leaked is not.
+    pub fn memcheck(&self, case: &str, dir: &Path) -> Result<Option<String>, String> {
+        let leaks = "definite,indirect,possible";
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args(["--quiet", "--error-exitcode=99", "--leak-check=full"]);
+        valgrind.arg(format!("--show-leak-kinds={leaks}"));
+        valgrind.arg(format!("--errors-for-leak-kinds={leaks}"));
+        valgrind
+            .arg(&self.path)
+            .arg(case)
+            .env(WATCHDOG_VARIABLE, "0");
+        workbench::with_library(&mut valgrind, dir);
+        let output = workbench::run(&mut valgrind, MEMCHECK_LIMIT)?;
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok((output.status.code() == Some(99)).then_some(complaint))
     }
 
     fn answer(&self, question: &str, side: Side<'_>) -> Result<String, String> {

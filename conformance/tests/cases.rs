@@ -29,18 +29,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::thread;
+use std::sync::OnceLock;
 
 use ferrevent_conformance::{
-    Case, ENDED_BADLY, Program, Side, difference, expected, expected_files, sources,
+    Case, ENDED_BADLY, Program, Side, compile_all, difference, expected, expected_files,
+    in_parallel,
 };
 use ferrevent_workbench as workbench;
-
-/// How many cases run at a time. Timeouts of 20 ms are in some of them: more than the machine has
-/// processors would only make them slower.
-const THREADS: usize = 2;
 
 #[test]
 fn every_case_succeeds_on_libevent() {
@@ -85,26 +80,19 @@ fn every_case_prints_the_same_on_both_libraries() {
         );
     }
     let stock = stock_traces();
-    let failures = Mutex::new(BTreeMap::new());
-    in_parallel(&cases(), |(program, case)| {
-        let outcome = compare(program, case, &dir, stock);
-        if let Err(lines) = outcome {
-            let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
-            failures.insert(format!("{}: {}", program.name, case.name), lines);
-        }
-    });
-    let failures = failures
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    let mut text = String::new();
-    for (name, lines) in &failures {
-        text.push_str(&format!("{name}\n{lines}\n"));
-    }
+    let failures: Vec<String> = in_parallel(&cases(), |(program, case)| {
+        let lines = compare(program, case, &dir, stock).err()?;
+        Some(format!("{}: {}\n{lines}", program.name, case.name))
+    })
+    .into_iter()
+    .flatten()
+    .collect();
     assert!(
         failures.is_empty(),
-        "{} of {} cases differ (- wanted, + ours)\n{text}",
+        "{} of {} cases differ (- wanted, + ours)\n{}",
         failures.len(),
-        cases().len()
+        cases().len(),
+        failures.join("\n")
     );
 }
 
@@ -167,21 +155,17 @@ fn compare(
 fn stock_traces() -> &'static BTreeMap<String, String> {
     static TRACES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
     TRACES.get_or_init(|| {
-        let traces = Mutex::new(BTreeMap::new());
-        in_parallel(&cases(), |(program, case)| {
+        let traces = in_parallel(&cases(), |(program, case)| {
             if case.differs.is_some() && expected(&case.name, Side::Stock).unwrap().is_none() {
-                return;
+                return None;
             }
             // A case that does not end has a trace too: the message that says so.
             let trace = program
                 .run(&case.name, Side::Stock)
                 .unwrap_or_else(|message| format!("{ENDED_BADLY} by us: {message}]\n"));
-            traces
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(case.name.clone(), trace);
+            Some((case.name.clone(), trace))
         });
-        traces.into_inner().unwrap_or_else(PoisonError::into_inner)
+        traces.into_iter().flatten().collect()
     })
 }
 
@@ -198,35 +182,5 @@ fn cases() -> Vec<(&'static Program, &'static Case)> {
 /// All files of cases, compiled once for all tests.
 fn programs() -> &'static [Program] {
     static PROGRAMS: OnceLock<Vec<Program>> = OnceLock::new();
-    PROGRAMS.get_or_init(|| {
-        workbench::apt_install(&["libevent-dev"]).unwrap();
-        let out = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let sources = sources().unwrap();
-        let programs = Mutex::new(Vec::new());
-        in_parallel(&sources, |source| {
-            let program = Program::compile(source, out).unwrap();
-            programs
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(program);
-        });
-        let mut programs = programs
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        programs.sort_by(|a, b| a.name.cmp(&b.name));
-        programs
-    })
-}
-
-fn in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
-    let next = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    work(item);
-                }
-            });
-        }
-    });
+    PROGRAMS.get_or_init(|| compile_all(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap())
 }
