@@ -273,10 +273,8 @@ fn a_number_can_be_watched_again_after_it_was_closed() {
         driver.closing(high);
         // Closes the old file and gives its number to another.
         // SAFETY: takes no memory.
-        assert_eq!(
-            unsafe { libc::dup3(c.as_raw_fd(), high, libc::O_CLOEXEC) },
-            high
-        );
+        let same = unsafe { libc::dup3(c.as_raw_fd(), high, libc::O_CLOEXEC) };
+        assert_eq!(same, high);
         assert_eq!(wait(&mut driver, Duration::ZERO), []);
         let second = Token {
             fd: high,
