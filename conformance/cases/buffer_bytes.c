@@ -1,4 +1,4 @@
-/* Bytes in and out of evbuffers: add, prepend, drain, remove, copyout, and moves between buffers. */
+/* Bytes in and out of evbuffers: add, prepend, drain, remove, copyout, moves between buffers. */
 #include "buffer.h"
 
 #include <stdarg.h>

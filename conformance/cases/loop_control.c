@@ -1,4 +1,4 @@
-/* Priorities, and how a loop ends: flags, loopexit, loopbreak, loopcontinue, and what it returns. */
+/* Priorities, and how a loop ends: flags, loopexit, loopbreak, loopcontinue, results. */
 #include "loop.h"
 
 static struct event *other;

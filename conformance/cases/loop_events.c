@@ -23,7 +23,7 @@ CASE(event_starts_idle_and_del_of_an_idle_event_succeeds) {
     event_base_free(base);
 }
 
-/* A timer that asked for EV_READ on descriptor -1 is pending for both, although nothing is watched. */
+/* A timer that asked for EV_READ on descriptor -1 is pending for both; nothing is watched. */
 CASE(event_pending_reports_kinds_and_deadline) {
     struct event_base *base = new_base();
     struct event *event = new_event(base, -1, EV_READ, traced, "a");

@@ -19,7 +19,7 @@ static void starts_mixed(evutil_socket_t fd, short what, void *arg) {
     usleep(12000);
 }
 
-/* Earlier deadline first. Within a callback the clock stands still, so that only the waits count. */
+/* Earlier deadline first. In a callback the clock stands still, so that only the waits count. */
 CASE(timer_order) {
     static char *names[] = {"8", "2", "6", "3", "4", "1", "0", "5"};
     struct event_base *base = new_base();
