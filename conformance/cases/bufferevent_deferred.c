@@ -19,12 +19,31 @@ CASE(deferred_event_flags_are_joined) /* 52 */
 {
     struct scene s;
     open_scene(&s, BEV_OPT_DEFER_CALLBACKS);
+    bufferevent_trigger_event(s.a.bev, BEV_EVENT_READING | BEV_EVENT_EOF, 0);
+    bufferevent_trigger_event(s.a.bev, BEV_EVENT_WRITING | BEV_EVENT_ERROR, 0);
+    step("loop");
+    settle(s.base);
+    close_scene(&s);
+}
+
+static void join_flags(struct end *end) {
+    *(int *)end->extra |= end->flags;
+}
+
+/* Whether the two come in one call depends on when the library writes. */
+CASE(deferred_errors_of_both_directions_are_reported) /* 52 */
+{
+    struct scene s;
+    int flags = 0;
+    open_scene(&s, BEV_OPT_DEFER_CALLBACKS);
+    s.a.quiet = true;
+    s.a.on_event = join_flags;
+    s.a.extra = &flags;
     write_letters(s.a.bev, 10);
     CHECK(bufferevent_enable(s.a.bev, EV_READ) == 0);
     close_peer(&s);
-    step("loop");
     settle(s.base);
-    say("enabled %d", bufferevent_get_enabled(s.a.bev));
+    say("together %02x, enabled %d", (unsigned)flags, bufferevent_get_enabled(s.a.bev));
     close_scene(&s);
 }
 
@@ -173,6 +192,7 @@ CASE(freeing_in_the_deferred_event_callback) /* 56 */
     struct scene s;
     open_scene(&s, BEV_OPT_DEFER_CALLBACKS);
     int fd = bufferevent_getfd(s.a.bev);
+    s.a.quiet = true;
     s.a.on_event = free_it;
     close_peer(&s);
     write_letters(s.a.bev, 20);

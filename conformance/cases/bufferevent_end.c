@@ -226,7 +226,7 @@ CASE(a_descriptor_that_is_no_socket_reports_the_error) {
     struct end a;
     int fd[2];
     CHECK(pipe(fd) == 0);
-    CHECK(evutil_make_socket_nonblocking(fd[0]) == 0);
+    set_nonblocking(fd[0]);
     /* The read end of a pipe cannot be written to. */
     watch_new(&a, "", base, fd[0], BEV_OPT_CLOSE_ON_FREE);
     CHECK(bufferevent_enable(a.bev, EV_READ) == 0);

@@ -176,7 +176,7 @@ CASE(reading_from_a_pipe) {
     struct end a;
     int fd[2];
     CHECK(pipe(fd) == 0);
-    CHECK(evutil_make_socket_nonblocking(fd[0]) == 0);
+    set_nonblocking(fd[0]);
     watch_new(&a, "", base, fd[0], BEV_OPT_CLOSE_ON_FREE);
     CHECK(bufferevent_enable(a.bev, EV_READ) == 0);
     CHECK(write(fd[1], "some text", 9) == 9);
@@ -195,7 +195,7 @@ CASE(writing_to_a_pipe) {
     char got[64];
     int fd[2];
     CHECK(pipe(fd) == 0);
-    CHECK(evutil_make_socket_nonblocking(fd[1]) == 0);
+    set_nonblocking(fd[1]);
     watch_new(&a, "", base, fd[1], BEV_OPT_CLOSE_ON_FREE);
     write_letters(a.bev, 12);
     step("written");

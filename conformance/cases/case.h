@@ -113,6 +113,7 @@ void send_all(int fd, const void *data, size_t length);
 size_t recv_now(int fd, void *data, size_t room, bool *eof);
 /* Waits (at most five seconds) until fd is readable. */
 void await_readable(int fd);
+void set_nonblocking(int fd);
 /* Closes with a reset instead of a FIN. */
 void close_with_reset(int fd);
 /* Whether the descriptor number is in use. */

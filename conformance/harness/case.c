@@ -246,9 +246,9 @@ void run_until_bytes(struct event_base *base, const size_t *counter, size_t targ
 
 /* ---- Descriptors ---- */
 
-static void set_nonblocking(int fd) {
-    CHECK(evutil_make_socket_nonblocking(fd) == 0);
-    CHECK(evutil_make_socket_closeonexec(fd) == 0);
+void set_nonblocking(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    CHECK(flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);
 }
 
 void unix_pair(int fd[2]) {
