@@ -1,6 +1,8 @@
 /* Deferred callbacks, triggers, references, and freeing at inconvenient moments. */
 #include "bufferevent.h"
 
+#include <pthread.h>
+
 CASE(deferred_callbacks_come_in_a_fixed_order) /* 52 */
 {
     struct scene s;
@@ -450,6 +452,65 @@ CASE(both_directions_ready_in_one_pass) /* 63 */
     open_scene(&s, 0);
     send_letters(s.peer, 3);
     CHECK(bufferevent_enable(s.a.bev, EV_READ | EV_WRITE) == 0);
+    step("loop");
+    settle(s.base);
+    close_scene(&s);
+}
+
+static void *lock_and_unlock(void *bev) {
+    bufferevent_lock(bev);
+    bufferevent_unlock(bev);
+    return NULL;
+}
+
+static void let_a_thread_lock(struct end *end) {
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, lock_and_unlock, end->bev) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    token("locked");
+}
+
+CASE(an_unlocked_callback_leaves_the_lock_to_others) /* 59 */
+{
+    struct scene s;
+    CHECK(evthread_use_pthreads() == 0);
+    open_scene(&s, BEV_OPT_DEFER_CALLBACKS | BEV_OPT_THREADSAFE | BEV_OPT_UNLOCK_CALLBACKS);
+    s.a.on_read = s.a.on_write = s.a.on_event = let_a_thread_lock;
+    bufferevent_trigger(s.a.bev, EV_READ | EV_WRITE, 0);
+    bufferevent_trigger_event(s.a.bev, BEV_EVENT_TIMEOUT, 0);
+    step("loop");
+    settle(s.base);
+    close_scene(&s);
+}
+
+static void lock_again(struct end *end) {
+    bufferevent_lock(end->bev);
+    bufferevent_unlock(end->bev);
+    token("locked");
+}
+
+CASE(the_lock_is_recursive_inside_a_callback) /* 59 */
+{
+    struct scene s;
+    CHECK(evthread_use_pthreads() == 0);
+    open_scene(&s, BEV_OPT_THREADSAFE);
+    s.a.on_read = s.a.on_write = s.a.on_event = lock_again;
+    send_letters(s.peer, 5);
+    close_peer(&s);
+    CHECK(bufferevent_enable(s.a.bev, EV_READ) == 0);
+    step("loop");
+    settle(s.base);
+    close_scene(&s);
+}
+
+CASE(locking_without_thread_support_does_nothing) /* 58 */
+{
+    struct scene s;
+    open_scene(&s, 0);
+    bufferevent_lock(s.a.bev);
+    bufferevent_unlock(s.a.bev);
+    send_letters(s.peer, 5);
+    CHECK(bufferevent_enable(s.a.bev, EV_READ) == 0);
     step("loop");
     settle(s.base);
     close_scene(&s);
