@@ -1,0 +1,371 @@
+//! Bufferevents: a socket, two buffers, four watermarks, a handler.
+//!
+//! * here — the key, what can be asked and set;
+//! * `builder` — how they are made;
+//! * `bytes` — the two buffers;
+//! * `connect` — connections that we start;
+//! * `handler` — whom they call back;
+//! * `work` — what the loop does for them.
+
+mod builder;
+mod bytes;
+mod connect;
+mod handler;
+mod work;
+
+use std::any::Any;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use ferrevent_core::buffer::Buffer;
+use ferrevent_core::driver::{Fd, Kind};
+use ferrevent_core::{Dirs, Stream, StreamKey, Trigger, Watermark};
+use slotmap::new_key_type;
+
+pub use self::builder::BufferEventBuilder;
+pub use self::bytes::BufferMut;
+pub use self::handler::{Callbacks, Condition, Handler, Listens};
+use crate::base::Base;
+use crate::error::{Error, Result};
+use crate::seat::Seat;
+
+new_key_type! {
+    /// Names a bufferevent of a [`Base`] (libevent's `struct bufferevent`): a socket with an input and an output
+    /// buffer, which the loop fills and empties, and a [`Handler`] that it tells.
+    ///
+    /// A new one has writing enabled and reading disabled.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::os::unix::net::UnixStream;
+    /// use ferrevent::{Base, BufferEvent, Callbacks, Dirs};
+    ///
+    /// # fn main() -> ferrevent::Result<()> {
+    /// let mut base = Base::new()?;
+    /// let (mut near, far) = UnixStream::pair()?;
+    ///
+    /// let bev = BufferEvent::new(&mut base, far)?;
+    /// bev.set_handler(&mut base, Callbacks::new().read(|base, bev| {
+    ///     let mut text = [0; 16];
+    ///     let n = bev.read(base, &mut text);
+    ///     println!("got {:?}", &text[..n]);
+    ///     bev.free(base);
+    /// }));
+    /// bev.enable(&mut base, Dirs::READ)?;
+    ///
+    /// near.write_all(b"hello")?;
+    /// base.run()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub struct BufferEvent;
+}
+
+pub(crate) struct StreamSlot {
+    pub(crate) key: StreamKey,
+    pub(crate) descriptor: Descriptor,
+    pub(crate) input: Buffer,
+    pub(crate) output: Buffer,
+    handler: Seat<dyn Handler>,
+    /// The user has freed it; the loop closes the descriptor in its time.
+    pub(crate) freed: bool,
+    /// Belongs to the next error that is reported, where the system's number does not tell all.
+    error: Option<Error>,
+    /// More addresses of the host, to be tried if this one fails; the next is the last.
+    candidates: Vec<SocketAddr>,
+}
+
+/// Whose descriptor it is.
+#[derive(Debug)]
+pub(crate) enum Descriptor {
+    None,
+    /// The user's, given to us.
+    Given(OwnedFd),
+    /// Made by `connect`, which makes a new one for each attempt.
+    Connected(OwnedFd),
+    /// A number in the world of the base's own driver.
+    Adopted(Fd),
+}
+
+impl Descriptor {
+    pub(crate) fn adopted(&self) -> Option<Fd> {
+        match self {
+            Self::Adopted(fd) => Some(*fd),
+            _ => None,
+        }
+    }
+
+    fn number(&self) -> Fd {
+        match self {
+            Self::None => -1,
+            Self::Given(fd) | Self::Connected(fd) => fd.as_raw_fd(),
+            Self::Adopted(fd) => *fd,
+        }
+    }
+}
+
+/// What it is and how it stands; `None` if it has been freed.
+impl BufferEvent {
+    /// Whether it has not been freed.
+    pub fn exists(self, base: &Base) -> bool {
+        base.slot(self).is_some()
+    }
+
+    /// The enabled directions (`bufferevent_get_enabled`).
+    pub fn enabled(self, base: &Base) -> Option<Dirs> {
+        Some(base.stream(self)?.enabled())
+    }
+
+    /// The watermarks of one direction (`bufferevent_getwatermark`).
+    pub fn watermark(self, base: &Base, dir: Dirs) -> Option<Watermark> {
+        Some(base.stream(self)?.watermark(dir))
+    }
+
+    /// The timeout of one direction, if it has one.
+    pub fn timeout(self, base: &Base, dir: Dirs) -> Option<Duration> {
+        base.stream(self)?.timeout(dir).map(Duration::from_nanos)
+    }
+
+    /// The most bytes that one transfer in this direction moves, if that was limited
+    /// (`bufferevent_get_max_single_read` and `_write`).
+    pub fn max_single(self, base: &Base, dir: Dirs) -> Option<usize> {
+        base.stream(self)?.max_single(dir)
+    }
+
+    /// Its priority (`bufferevent_get_priority`).
+    pub fn priority(self, base: &Base) -> Option<u8> {
+        Some(base.stream(self)?.priority())
+    }
+
+    /// Its descriptor's number, if it has a descriptor (`bufferevent_getfd`): for options of the socket, and for logs.
+    pub fn fd(self, base: &Base) -> Option<RawFd> {
+        Some(base.stream(self)?.fd()).filter(|&fd| fd >= 0)
+    }
+
+    /// Its handler, if it is of this type and does not run just now.
+    pub fn handler<T: Handler>(self, base: &Base) -> Option<&T> {
+        let handler: &dyn Any = base.slot(self)?.handler.get()?;
+        handler.downcast_ref()
+    }
+
+    /// As [`handler`](Self::handler), to be changed.
+    pub fn handler_mut<T: Handler>(self, base: &mut Base) -> Option<&mut T> {
+        let handler: &mut dyn Any = base.slot_mut(self)?.handler.get_mut()?;
+        handler.downcast_mut()
+    }
+}
+
+/// What can be set. A `bool` says whether the bufferevent exists; if it does not, nothing happens.
+impl BufferEvent {
+    /// Sets whom it calls back (`bufferevent_setcb`): an object of your own, or [`Callbacks`] made of closures. The
+    /// former handler is dropped, once it has returned if it is running.
+    pub fn set_handler(self, base: &mut Base, handler: impl Handler) -> bool {
+        let Some(slot) = base.slot_mut(self) else {
+            return false;
+        };
+        let listens = handler.listens();
+        let former = std::mem::replace(&mut slot.handler, Seat::Taken(Box::new(handler)));
+        let key = slot.key;
+        base.core
+            .set_listening(key, listens.read, listens.write, listens.event);
+        drop(former);
+        true
+    }
+
+    /// Has it call nobody (`bufferevent_setcb` with `NULL`); what was about to be called is forgotten. It goes on to
+    /// read and write.
+    pub fn clear_handler(self, base: &mut Base) -> bool {
+        let Some(slot) = base.slot_mut(self) else {
+            return false;
+        };
+        let former = std::mem::replace(&mut slot.handler, Seat::Empty);
+        let key = slot.key;
+        base.core.set_listening(key, false, false, false);
+        drop(former);
+        true
+    }
+
+    /// Lets bytes move in these directions (`bufferevent_enable`), from the next pass of the loop on.
+    ///
+    /// # Errors
+    /// [`Error::Stale`]; [`Error::Io`] when the kernel refuses to watch the descriptor.
+    pub fn enable(self, base: &mut Base, dirs: Dirs) -> Result<()> {
+        base.tick();
+        let key = base.slot(self).ok_or(Error::Stale)?.key;
+        Ok(base.core.enable(key, dirs, Some(&mut *base.driver))?)
+    }
+
+    /// Lets no bytes move in these directions (`bufferevent_disable`). What is in the buffers stays.
+    pub fn disable(self, base: &mut Base, dirs: Dirs) -> bool {
+        let Some(key) = base.live_key(self) else {
+            return false;
+        };
+        base.core.disable(key, dirs);
+        true
+    }
+
+    /// Sets the low and the high mark of these directions, in bytes (`bufferevent_setwatermark`). What they mean is
+    /// drawn in the [guide](crate::guide::bufferevents).
+    pub fn set_watermark(self, base: &mut Base, dirs: Dirs, low: usize, high: usize) -> bool {
+        let Some(key) = base.live_key(self) else {
+            return false;
+        };
+        base.tick();
+        base.core.set_watermark(key, dirs, Watermark { low, high });
+        true
+    }
+
+    /// Reports [`Condition::Timeout`] when a direction has made no progress for so long although it could have
+    /// (`bufferevent_set_timeouts`): reading while it is enabled and not at its high mark, writing while there is
+    /// something to write. That direction is disabled then. `None` and zero are no timeout.
+    pub fn set_timeouts(
+        self,
+        base: &mut Base,
+        read: Option<Duration>,
+        write: Option<Duration>,
+    ) -> bool {
+        let Some(key) = base.live_key(self) else {
+            return false;
+        };
+        base.tick();
+        base.core
+            .set_timeouts(key, read.map(crate::nanos), write.map(crate::nanos));
+        true
+    }
+
+    /// Limits what one transfer in these directions moves to so many bytes (`bufferevent_set_max_single_read` and
+    /// `_write`); `None`: as many as is good.
+    pub fn set_max_single(self, base: &mut Base, dirs: Dirs, max: Option<usize>) -> bool {
+        let Some(key) = base.live_key(self) else {
+            return false;
+        };
+        base.core.set_max_single(key, dirs, max);
+        true
+    }
+
+    /// Sets the priority of its callbacks (`bufferevent_priority_set`).
+    ///
+    /// # Errors
+    /// [`Error::Stale`]; [`Error::Priority`] when there is no such priority.
+    pub fn set_priority(self, base: &mut Base, priority: u8) -> Result<()> {
+        let key = base.slot(self).ok_or(Error::Stale)?.key;
+        if base.core.set_stream_priority(key, priority) {
+            Ok(())
+        } else {
+            Err(Error::Priority(priority))
+        }
+    }
+
+    /// Gives it another socket, or none, and gives the former one back if it had one (`bufferevent_setfd`). What was
+    /// enabled stays enabled; what is in the buffers stays; a connection attempt is forgotten.
+    ///
+    /// # Errors
+    /// [`Error::Stale`]; [`Error::NotOnSystem`]; [`Error::Io`] when the kernel refuses to watch the socket. The former
+    /// one is closed then.
+    pub fn set_socket(self, base: &mut Base, socket: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
+        base.native()?;
+        base.tick();
+        let (fd, kind) = match &socket {
+            Some(socket) => base.prepare(socket)?,
+            None => (-1, Kind::Stream),
+        };
+        let slot = base.slot_mut(self).ok_or(Error::Stale)?;
+        let key = slot.key;
+        slot.candidates.clear();
+        let fresh = socket.map_or(Descriptor::None, Descriptor::Given);
+        let former = std::mem::replace(&mut slot.descriptor, fresh);
+        base.core.set_fd(key, fd, kind, Some(&mut *base.driver))?;
+        Ok(match former {
+            Descriptor::Given(fd) | Descriptor::Connected(fd) => Some(fd),
+            Descriptor::None | Descriptor::Adopted(_) => None,
+        })
+    }
+
+    /// Calls the handler from the loop as if bytes had been read or written (`bufferevent_trigger`), if the buffers
+    /// stand at the low marks or beyond; with `ignore_watermarks` in any case.
+    pub fn trigger(self, base: &mut Base, dirs: Dirs, ignore_watermarks: bool) -> bool {
+        let Some(key) = base.live_key(self) else {
+            return false;
+        };
+        let mut how = Trigger::DEFER;
+        how.set(Trigger::IGNORE_WATERMARKS, ignore_watermarks);
+        let at_once = base.core.trigger(key, dirs, how);
+        debug_assert!(at_once.is_empty(), "handlers do not nest");
+        true
+    }
+
+    /// Tells the handler of `condition`, from the loop (`bufferevent_trigger_event`).
+    pub fn trigger_event(self, base: &mut Base, condition: Condition) -> bool {
+        let Some(slot) = base.slot_mut(self) else {
+            return false;
+        };
+        let (event, error) = condition.into_event();
+        let number = error.as_ref().map_or(0, handler::error_number);
+        if error.is_some() {
+            slot.error = error;
+        }
+        let key = slot.key;
+        let at_once = base.core.trigger_event(key, event, number, Trigger::DEFER);
+        debug_assert!(at_once.is_empty(), "handlers do not nest");
+        true
+    }
+
+    /// Frees it (`bufferevent_free` with `BEV_OPT_CLOSE_ON_FREE`): nobody is called any more, output that was not sent
+    /// is dropped, and its socket is closed before the loop waits again. Any callback may do so, its own included.
+    pub fn free(self, base: &mut Base) -> bool {
+        let Some(slot) = base.slot_mut(self) else {
+            return false;
+        };
+        slot.freed = true;
+        let handler = std::mem::replace(&mut slot.handler, Seat::Empty);
+        let key = slot.key;
+        base.core.free_stream(key);
+        drop(handler);
+        true
+    }
+
+    /// Frees it, but gives its socket back instead of closing it (`bufferevent_free` without
+    /// `BEV_OPT_CLOSE_ON_FREE`). `None` if it had none.
+    ///
+    /// Bytes that have been read are lost with the input buffer, so take those before.
+    pub fn into_socket(self, base: &mut Base) -> Option<OwnedFd> {
+        let slot = base.slot_mut(self)?;
+        let socket = match std::mem::replace(&mut slot.descriptor, Descriptor::None) {
+            Descriptor::Given(fd) | Descriptor::Connected(fd) => Some(fd),
+            adopted => {
+                slot.descriptor = adopted;
+                None
+            }
+        };
+        self.free(base);
+        socket
+    }
+}
+
+impl Base {
+    /// The slot of a bufferevent that was not freed.
+    pub(crate) fn slot(&self, bev: BufferEvent) -> Option<&StreamSlot> {
+        self.streams.get(bev).filter(|slot| !slot.freed)
+    }
+
+    pub(crate) fn slot_mut(&mut self, bev: BufferEvent) -> Option<&mut StreamSlot> {
+        self.streams.get_mut(bev).filter(|slot| !slot.freed)
+    }
+
+    fn live_key(&self, bev: BufferEvent) -> Option<StreamKey> {
+        Some(self.slot(bev)?.key)
+    }
+
+    fn stream(&self, bev: BufferEvent) -> Option<&Stream<BufferEvent>> {
+        self.core.stream(self.live_key(bev)?)
+    }
+
+    /// Makes a socket fit for the loop.
+    fn prepare(&self, socket: &OwnedFd) -> io::Result<(Fd, Kind)> {
+        let fd = socket.as_raw_fd();
+        ferrevent_sys::set_nonblocking(fd, true)?;
+        Ok((fd, self.transport.kind(fd)))
+    }
+}

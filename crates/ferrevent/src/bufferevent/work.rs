@@ -1,0 +1,101 @@
+//! What the loop does for bufferevents: transfers as the core asks for them, and callbacks.
+
+use std::io;
+
+use ferrevent_core::{Callbacks, Io, StreamKey, StreamWork};
+
+use super::{BufferEvent, Condition, Descriptor, Handler};
+use crate::base::Base;
+use crate::error::Error;
+
+impl Base {
+    pub(crate) fn work(&mut self, work: StreamWork<BufferEvent>) {
+        let StreamWork { key, cookie, io } = work;
+        let Some(slot) = self.streams.get_mut(cookie) else {
+            return;
+        };
+        let callbacks = match io {
+            Io::Read { fd, kind, limit } => {
+                let outcome = self.transport.read(fd, kind, &mut slot.input, limit);
+                self.core.handle_read(key, outcome, slot.input.len())
+            }
+            Io::Write { fd, kind, limit } => {
+                let outcome = self.transport.write(fd, kind, &mut slot.output, limit);
+                self.core.handle_written(key, outcome, slot.output.len())
+            }
+            Io::FinishConnect { fd } => {
+                let outcome = self.transport.take_error(fd);
+                if has_failed(&outcome) && self.connect_next(cookie) {
+                    return;
+                }
+                self.core.handle_connected(key, outcome)
+            }
+            Io::Call(callbacks) => callbacks,
+            Io::CallDeferred => {
+                while let Some(callbacks) = self.core.next_deferred(key) {
+                    self.call(cookie, key, callbacks);
+                }
+                return;
+            }
+        };
+        self.call(cookie, key, callbacks);
+    }
+
+    /// The core has let go of a bufferevent: its descriptor is closed, its memory given back.
+    pub(crate) fn finalize(&mut self, bev: BufferEvent) {
+        if let Some(slot) = self.streams.remove(bev) {
+            self.close(slot.descriptor);
+        }
+    }
+
+    pub(super) fn close(&mut self, descriptor: Descriptor) {
+        let fd = descriptor.number();
+        if fd >= 0 {
+            self.core.closing_fd(fd, Some(&mut *self.driver));
+        }
+        if let Descriptor::Adopted(fd) = descriptor {
+            self.transport.close(fd);
+        }
+    }
+
+    fn call(&mut self, bev: BufferEvent, key: StreamKey, callbacks: Callbacks) {
+        if callbacks.read {
+            let before = self.streams.get(bev).map_or(0, |slot| slot.input.len());
+            self.with_handler(bev, |handler, base| handler.read(base, bev));
+            self.core.read_callback_done(key, before);
+        }
+        if callbacks.write {
+            self.with_handler(bev, |handler, base| handler.write(base, bev));
+        }
+        if callbacks.event.is_empty() {
+            return;
+        }
+        let special = self.slot_mut(bev).and_then(|slot| slot.error.take());
+        let system = || Error::Io(io::Error::from_raw_os_error(callbacks.error));
+        let conditions = Condition::all_of(callbacks.event, || special.unwrap_or_else(system));
+        for condition in conditions {
+            self.with_handler(bev, |handler, base| handler.event(base, bev, condition));
+        }
+    }
+
+    /// Takes the handler out for the time that it runs, so that it can have the whole base.
+    fn with_handler(&mut self, bev: BufferEvent, run: impl FnOnce(&mut dyn Handler, &mut Self)) {
+        let Some(mut handler) = self.slot_mut(bev).and_then(|slot| slot.handler.take()) else {
+            return;
+        };
+        run(&mut *handler, self);
+        if let Some(slot) = self.streams.get_mut(bev) {
+            let unseated = slot.handler.put_back(handler);
+            drop(unseated);
+        }
+    }
+}
+
+fn has_failed(outcome: &io::Result<()>) -> bool {
+    outcome.as_ref().is_err_and(|error| {
+        !matches!(
+            error.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+        )
+    })
+}

@@ -1,0 +1,205 @@
+//! How a base is made.
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ferrevent_core::driver::{Driver, Fd, Features, Transport};
+use ferrevent_sys::{Method, Options, System};
+
+use crate::base::Base;
+use crate::error::{Error, Result};
+use crate::remote::Wake;
+
+/// Configures a [`Base`] (libevent's `struct event_config`).
+///
+/// ```
+/// use ferrevent::{Base, Method};
+///
+/// # fn main() -> ferrevent::Result<()> {
+/// let base = Base::builder().method(Method::Poll).priorities(3).build()?;
+/// assert_eq!(base.method(), "poll");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Default)]
+pub struct Builder {
+    method: Option<Method>,
+    avoided: Vec<Method>,
+    required: Features,
+    precise: bool,
+    priorities: Option<u8>,
+    max_callbacks: Option<usize>,
+    max_interval: Option<Duration>,
+    limited_from: u8,
+    driver: Option<(Box<dyn Driver>, Rc<dyn Transport>)>,
+    wake: Option<Box<dyn Fn() + Send + Sync>>,
+    warn: Option<Box<dyn FnMut(Warning)>>,
+}
+
+/// Something that has gone wrong in the loop itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Warning {
+    /// Somebody waits for this descriptor, but the kernel does not watch it any more; it was probably closed.
+    #[error("descriptor {fd} cannot be watched: {error}")]
+    Unwatched {
+        /// The descriptor; negative: the kernel's instance as a whole.
+        fd: Fd,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// The former disposition of a signal could not be restored.
+    #[error("signal {signal} cannot be given back: {error}")]
+    Signal {
+        /// Its number.
+        signal: i32,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// A listener cannot accept, and rests for a second.
+    #[error("cannot accept a connection: {error}")]
+    Accept {
+        /// What the kernel said.
+        error: io::Error,
+    },
+}
+
+impl Builder {
+    /// Uses this method and no other.
+    #[must_use]
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = Some(method);
+        self
+    }
+
+    /// Does not use this method (`event_config_avoid_method`).
+    #[must_use]
+    pub fn avoid(mut self, method: Method) -> Self {
+        self.avoided.push(method);
+        self
+    }
+
+    /// Uses only a method with all these features (`event_config_require_features`).
+    #[must_use]
+    pub fn require(mut self, features: Features) -> Self {
+        self.required |= features;
+        self
+    }
+
+    /// Keeps timeouts to the nanosecond where the method would round them up to milliseconds
+    /// (`EVENT_BASE_FLAG_PRECISE_TIMER`).
+    #[must_use]
+    pub fn precise_timers(mut self) -> Self {
+        self.precise = true;
+        self
+    }
+
+    /// Sets the number of priorities, 1 to 255; 1 if not set (`event_base_priority_init`). Priority 0 runs first, and
+    /// what is new gets the middle one.
+    #[must_use]
+    pub fn priorities(mut self, priorities: u8) -> Self {
+        self.priorities = Some(priorities);
+        self
+    }
+
+    /// Looks for new events after so many callbacks, or after so much time, rather than only when all that was ready
+    /// has been served; callbacks of a priority before `from_priority` are not limited
+    /// (`event_config_set_max_dispatch_interval`).
+    #[must_use]
+    pub fn max_dispatch(
+        mut self,
+        callbacks: Option<usize>,
+        interval: Option<Duration>,
+        from_priority: u8,
+    ) -> Self {
+        self.max_callbacks = callbacks;
+        self.max_interval = interval;
+        self.limited_from = from_priority;
+        self
+    }
+
+    /// Runs on a driver of your own, such as the simulated one, instead of on the operating system. Bufferevents then
+    /// [adopt](crate::BufferEventBuilder::adopt) descriptors of that driver's world; what needs the operating system
+    /// (signals, connecting by address, listeners) fails with [`Error::NotOnSystem`].
+    #[must_use]
+    pub fn driver(mut self, driver: Box<dyn Driver>, transport: Rc<dyn Transport>) -> Self {
+        self.driver = Some((driver, transport));
+        self
+    }
+
+    /// How another thread ends the wait of your own driver; without it, what [`Remote`](crate::Remote) posts is found
+    /// when a wait ends by itself.
+    #[must_use]
+    pub fn waker(mut self, wake: impl Fn() + Send + Sync + 'static) -> Self {
+        self.wake = Some(Box::new(wake));
+        self
+    }
+
+    /// Is told of what goes wrong when no caller is there to be told (`event_set_log_callback`). If not set, it is a
+    /// line on standard error, as in libevent.
+    #[must_use]
+    pub fn warn(mut self, warn: impl FnMut(Warning) + 'static) -> Self {
+        self.warn = Some(Box::new(warn));
+        self
+    }
+
+    /// Makes the base (`event_base_new_with_config`).
+    ///
+    /// # Errors
+    /// [`Error::Io`]: `Unsupported` when no method is left; what the system says when it is out of descriptors or
+    /// memory. [`Error::Priority`] for 0 priorities.
+    pub fn build(self) -> Result<Base> {
+        let mut base = match self.driver {
+            Some((driver, transport)) => Base::on_driver(driver, transport, Wake::Other(self.wake)),
+            None => Base::on_system(open_system(
+                self.method,
+                &self.avoided,
+                self.required,
+                self.precise,
+            )?),
+        };
+        if let Some(priorities) = self.priorities {
+            let set = base.core.set_priorities(usize::from(priorities));
+            set.map_err(|_| Error::Priority(priorities))?;
+        }
+        let interval = self.max_interval.map(crate::nanos);
+        if self.max_callbacks.is_some() || interval.is_some() {
+            let from = usize::from(self.limited_from);
+            base.core
+                .set_dispatch_limits(self.max_callbacks, interval, from);
+        }
+        if let Some(warn) = self.warn {
+            base.warn = warn;
+        }
+        Ok(base)
+    }
+}
+
+fn open_system(
+    method: Option<Method>,
+    avoided: &[Method],
+    required: Features,
+    precise: bool,
+) -> io::Result<System> {
+    let options = Options { precise };
+    match method {
+        Some(method) if avoided.contains(&method) || !method.features().contains(required) => {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        Some(method) => System::open(method, options),
+        None => System::choose(avoided, required, options),
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("method", &self.method)
+            .field("avoided", &self.avoided)
+            .field("required", &self.required)
+            .field("priorities", &self.priorities)
+            .finish_non_exhaustive()
+    }
+}

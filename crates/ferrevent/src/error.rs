@@ -1,0 +1,76 @@
+//! Why a call failed.
+
+use std::io;
+
+use ferrevent_core::AddError;
+use ferrevent_core::buffer::BufferError;
+
+/// Why a call failed. Unless a method says otherwise, a call that fails has changed nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The event, bufferevent or listener has been freed.
+    #[error("it has been freed")]
+    Stale,
+    /// The loop runs already: a callback cannot run it once more.
+    #[error("the loop runs already")]
+    Running,
+    /// The base, or the thread that it was on, is gone.
+    #[error("the base is gone")]
+    BaseGone,
+    /// The operating system refuses.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The buffer refuses.
+    #[error(transparent)]
+    Buffer(#[from] BufferError),
+    /// The host has no address.
+    #[error("cannot look up {host}: {source}")]
+    Lookup {
+        /// The name that was looked up.
+        host: String,
+        /// What the system's resolver said.
+        source: io::Error,
+    },
+    /// One event wants changes, another one levels, on the same descriptor.
+    #[error("edge-triggered and level-triggered events on the same descriptor")]
+    MixedTriggers,
+    /// No such signal, or one that cannot be caught.
+    #[error("signal {0} cannot be waited for")]
+    Signal(i32),
+    /// There are not so many priorities.
+    #[error("there is no priority {0}")]
+    Priority(u8),
+    /// A base with a driver of one's own has no sockets and signals of the operating system.
+    #[error("the base does not run on the operating system")]
+    NotOnSystem,
+    /// A base on the operating system takes descriptors that somebody owns, not numbers.
+    #[error("the base runs on the operating system and takes no bare descriptor numbers")]
+    OnSystem,
+}
+
+impl From<AddError> for Error {
+    fn from(error: AddError) -> Self {
+        match error {
+            AddError::Driver(error) => Self::Io(error),
+            AddError::MixedTriggers => Self::MixedTriggers,
+            AddError::Signal(signal) => Self::Signal(signal),
+        }
+    }
+}
+
+/// So that a function that returns [`io::Result`] can use `?` on what this crate returns.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Io(error) => error,
+            Error::Buffer(error) => error.into(),
+            Error::Stale => Self::new(io::ErrorKind::NotFound, error),
+            Error::NotOnSystem | Error::OnSystem => Self::new(io::ErrorKind::Unsupported, error),
+            other => Self::new(io::ErrorKind::InvalidInput, other),
+        }
+    }
+}
+
+/// The result of most calls.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
