@@ -86,7 +86,12 @@ impl Callbacks {
     fn add(&mut self, function: Function, argument: *mut c_void) -> usize {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.entries.push(Entry { id, function, argument, flags: ENABLED });
+        self.entries.push(Entry {
+            id,
+            function,
+            argument,
+            flags: ENABLED,
+        });
         id
     }
 
@@ -150,12 +155,21 @@ pub(super) unsafe fn run(buf: *mut evbuffer, which: Which) {
     // list, and so each one is looked up again before it is called.
     unsafe {
         let len = (*buf).buffer.len();
-        let Some(info) = (*buf).callbacks.take(which, len) else { return };
-        let ids: SmallVec<[usize; 4]> =
-            (*buf).callbacks.entries.iter().rev().map(|entry| entry.id).collect();
+        let Some(info) = (*buf).callbacks.take(which, len) else {
+            return;
+        };
+        let ids: SmallVec<[usize; 4]> = (*buf)
+            .callbacks
+            .entries
+            .iter()
+            .rev()
+            .map(|entry| entry.id)
+            .collect();
         for id in ids {
             let entry = (*buf).callbacks.find(id).map(|entry| *entry);
-            let Some(entry) = entry.filter(|entry| entry.wants(which)) else { continue };
+            let Some(entry) = entry.filter(|entry| entry.wants(which)) else {
+                continue;
+            };
             match entry.function {
                 Function::Current(Some(function)) => function(buf, &info, entry.argument),
                 Function::Obsolete(Some(function)) => {
@@ -296,7 +310,9 @@ unsafe fn set_flags(
     // SAFETY: by this function's contract.
     unsafe {
         let _held = lock::hold(&(*buf).lock);
-        let Some(entry) = (*buf).callbacks.find(entry.addr()) else { return -1 };
+        let Some(entry) = (*buf).callbacks.find(entry.addr()) else {
+            return -1;
+        };
         entry.flags = flags(mem::take(&mut entry.flags));
     }
     0

@@ -44,7 +44,9 @@ pub unsafe extern "C" fn evbuffer_add(
 ) -> c_int {
     // SAFETY: by the C API's contract.
     unsafe {
-        let Some(data) = bytes(data, len) else { return -1 };
+        let Some(data) = bytes(data, len) else {
+            return -1;
+        };
         status(change(buf, |buffer| buffer.append(data)))
     }
 }
@@ -61,7 +63,9 @@ pub unsafe extern "C" fn evbuffer_prepend(
 ) -> c_int {
     // SAFETY: by the C API's contract.
     unsafe {
-        let Some(data) = bytes(data, len) else { return -1 };
+        let Some(data) = bytes(data, len) else {
+            return -1;
+        };
         status(change(buf, |buffer| buffer.prepend(data)))
     }
 }
@@ -132,8 +136,14 @@ pub unsafe extern "C" fn evbuffer_copyout_from(
 ) -> ssize_t {
     // SAFETY: by the C API's contract.
     unsafe {
-        let position = if position.is_null() { 0 } else { (*position).pos };
-        let Ok(position) = usize::try_from(position) else { return -1 };
+        let position = if position.is_null() {
+            0
+        } else {
+            (*position).pos
+        };
+        let Ok(position) = usize::try_from(position) else {
+            return -1;
+        };
         look(buf, |buffer| copied(buffer, position, out, len))
     }
 }

@@ -56,14 +56,18 @@ pub unsafe extern "C" fn evbuffer_write_atmost(
     fd: evutil_socket_t,
     most: ssize_t,
 ) -> c_int {
-    let limit = usize::try_from(most).unwrap_or(usize::MAX).min(c_int::MAX as usize);
+    let limit = usize::try_from(most)
+        .unwrap_or(usize::MAX)
+        .min(c_int::MAX as usize);
     // SAFETY: by the C API's contract.
     let written = unsafe {
         change(buf, |buffer| {
             if buffer.is_frozen(End::Front) || limit == 0 || buffer.is_empty() {
                 return Ok(None);
             }
-            buffer.transmit(limit, |pieces| write_once(fd, pieces)).map(Some)
+            buffer
+                .transmit(limit, |pieces| write_once(fd, pieces))
+                .map(Some)
         })
     };
     transferred(written)

@@ -25,8 +25,8 @@ use crate::bufferevent::{self, Bev};
 use crate::lock::{self, Lock};
 use crate::log;
 
-use self::callbacks::{Callbacks, Which};
 pub use self::callbacks::evbuffer_cb_entry;
+use self::callbacks::{Callbacks, Which};
 
 /// `struct evbuffer`
 #[allow(non_camel_case_types, reason = "this is C's name")]

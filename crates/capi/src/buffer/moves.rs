@@ -20,7 +20,11 @@ pub unsafe extern "C" fn evbuffer_add_buffer(
         return 0;
     }
     // SAFETY: by the C API's contract; the two are different.
-    unsafe { status(change_both(target, source, Buffer::append_buffer, |_| First::Source)) }
+    unsafe {
+        status(change_both(target, source, Buffer::append_buffer, |_| {
+            First::Source
+        }))
+    }
 }
 
 /// `evbuffer_remove_buffer`: at most `INT_MAX` bytes.
@@ -41,7 +45,11 @@ pub unsafe extern "C" fn evbuffer_remove_buffer(
     // SAFETY: by the C API's contract; the two are different.
     let moved = unsafe {
         change_both(target, source, moved, |source| {
-            if source.is_empty() { First::Source } else { First::Target }
+            if source.is_empty() {
+                First::Source
+            } else {
+                First::Target
+            }
         })
     };
     // `len` was an `int`.
@@ -61,7 +69,11 @@ pub unsafe extern "C" fn evbuffer_prepend_buffer(
         return 0;
     }
     // SAFETY: by the C API's contract; the two are different.
-    unsafe { status(change_both(target, source, Buffer::prepend_buffer, |_| First::Source)) }
+    unsafe {
+        status(change_both(target, source, Buffer::prepend_buffer, |_| {
+            First::Source
+        }))
+    }
 }
 
 /// `evbuffer_add_buffer_reference`: -1 for a buffer into itself. A buffer that holds such references may be added again,
@@ -78,7 +90,11 @@ pub unsafe extern "C" fn evbuffer_add_buffer_reference(
         return -1;
     }
     // SAFETY: by the C API's contract; the two are different.
-    unsafe { status(change_both(target, source, Buffer::append_shared, |_| First::Source)) }
+    unsafe {
+        status(change_both(target, source, Buffer::append_shared, |_| {
+            First::Source
+        }))
+    }
 }
 
 /// Whose callbacks run first.
@@ -120,7 +136,11 @@ unsafe fn change_both<R>(
 /// # Safety
 /// Both are alive.
 unsafe fn hold_both(one: *mut evbuffer, other: *mut evbuffer) -> (Held, Held) {
-    let (low, high) = if one.addr() < other.addr() { (one, other) } else { (other, one) };
+    let (low, high) = if one.addr() < other.addr() {
+        (one, other)
+    } else {
+        (other, one)
+    };
     // SAFETY: by this function's contract.
     unsafe { (lock::hold(&(*low).lock), lock::hold(&(*high).lock)) }
 }

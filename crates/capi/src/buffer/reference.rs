@@ -16,8 +16,7 @@ use crate::lock;
 
 /// `evbuffer_ref_cleanup_cb`
 #[allow(non_camel_case_types, reason = "this is C's name")]
-pub type evbuffer_ref_cleanup_cb =
-    Option<unsafe extern "C" fn(*const c_void, usize, *mut c_void)>;
+pub type evbuffer_ref_cleanup_cb = Option<unsafe extern "C" fn(*const c_void, usize, *mut c_void)>;
 
 /// Something to do when no buffer shows a piece of memory any more.
 pub(super) trait CleanUp {
@@ -93,8 +92,18 @@ impl Drop for Reference {
         if self.function.is_none() {
             return;
         }
-        let Self { data, len, function, argument } = *self;
-        note_due(Box::new(Released { data, len, function, argument }));
+        let Self {
+            data,
+            len,
+            function,
+            argument,
+        } = *self;
+        note_due(Box::new(Released {
+            data,
+            len,
+            function,
+            argument,
+        }));
     }
 }
 
@@ -128,7 +137,14 @@ pub unsafe extern "C" fn evbuffer_add_reference(
     function: evbuffer_ref_cleanup_cb,
     argument: *mut c_void,
 ) -> c_int {
-    let make = || Bytes::from_owner(Reference { data: data.cast(), len, function, argument });
+    let make = || {
+        Bytes::from_owner(Reference {
+            data: data.cast(),
+            len,
+            function,
+            argument,
+        })
+    };
     // SAFETY: by the C API's contract.
     unsafe { append_owned(buf, len, make) }
 }

@@ -6,7 +6,7 @@ use ferrevent_core::buffer::{Buffer, End, EolStyle};
 use libc::ssize_t;
 
 use super::content::{bytes, copy, pulled_up};
-use super::{change, evbuffer, look, report};
+use super::{change, evbuffer, look, notify, release, retain};
 use crate::abi::evbuffer_ptr;
 use crate::{lock, memory};
 
@@ -77,8 +77,12 @@ pub unsafe extern "C" fn evbuffer_search_range(
 ) -> evbuffer_ptr {
     // SAFETY: by the C API's contract.
     unsafe {
-        let Some(pattern) = bytes(what.cast(), len) else { return pointer_to(None) };
-        let Some(from) = offset(start) else { return pointer_to(None) };
+        let Some(pattern) = bytes(what.cast(), len) else {
+            return pointer_to(None);
+        };
+        let Some(from) = offset(start) else {
+            return pointer_to(None);
+        };
         let to = match (end.is_null(), offset(end)) {
             (true, _) => None,
             (false, Some(to)) => Some(to),
@@ -150,19 +154,23 @@ pub unsafe extern "C" fn evbuffer_readline(buf: *mut evbuffer) -> *mut c_char {
 /// The C API's contract: `buf` is alive; `what` has `len` readable bytes; what is returned is used only until the buffer
 /// changes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_find(
-    buf: *mut evbuffer,
-    what: *const u8,
-    len: usize,
-) -> *mut u8 {
+pub unsafe extern "C" fn evbuffer_find(buf: *mut evbuffer, what: *const u8, len: usize) -> *mut u8 {
     let null = std::ptr::null_mut();
     // SAFETY: by the C API's contract; `position` lies within what was pulled up.
     unsafe {
-        let Some(pattern) = bytes(what.cast(), len) else { return null };
+        let Some(pattern) = bytes(what.cast(), len) else {
+            return null;
+        };
         change(buf, |buffer| {
-            let Some(position) = buffer.search(pattern, 0, None) else { return null };
+            let Some(position) = buffer.search(pattern, 0, None) else {
+                return null;
+            };
             let start = pulled_up(buffer, Some(position + len));
-            if start.is_null() { null } else { start.add(position) }
+            if start.is_null() {
+                null
+            } else {
+                start.add(position)
+            }
         })
     }
 }
@@ -172,32 +180,29 @@ pub unsafe extern "C" fn evbuffer_find(
 /// # Safety
 /// `buf` is alive and its lock held.
 unsafe fn take_line(buf: *mut evbuffer, style: EolStyle) -> Option<(*mut c_char, usize)> {
-    // SAFETY: by this function's contract; the reference to the buffer ends before the reports, and the buffer is
-    // retained over the first.
+    // SAFETY: by this function's contract; references to the buffer end before each report, and the buffer is retained
+    // over the first.
     unsafe {
         let buffer = &mut (*buf).buffer;
+        let eol = buffer.search_eol(style, 0)?;
         if buffer.is_frozen(End::Front) {
             return None;
         }
-        let eol = buffer.search_eol(style, 0)?;
         let line = memory::allocate(eol.position + 1).cast::<u8>();
         if line.is_null() {
             return None;
         }
         copy(buffer, 0, line, eol.position);
         line.add(eol.position).write(0);
-        // The front is not frozen. The line and its end are two changes, as programs with callbacks have always seen.
-        let mut changes = [None, None];
-        for (change, n) in changes.iter_mut().zip([eol.position, eol.len]) {
-            if buffer.drain(n).is_ok() {
-                *change = buffer.take_change();
+        // The line and its end are two changes, as programs with callbacks have always seen. The front is not frozen; if
+        // a callback freezes it in between, that is its wish.
+        retain(buf);
+        for n in [eol.position, eol.len] {
+            if (*buf).buffer.drain(n).is_ok() {
+                notify(buf);
             }
         }
-        super::retain(buf);
-        for change in changes.into_iter().flatten() {
-            report(buf, change, true);
-        }
-        super::release(buf);
+        release(buf);
         Some((line.cast(), eol.position))
     }
 }
@@ -217,7 +222,10 @@ pub(super) unsafe fn offset(pointer: *const evbuffer_ptr) -> Option<usize> {
 fn pointer_to(position: Option<usize>) -> evbuffer_ptr {
     // No buffer is longer than a signed number tells.
     let pos = position.map_or(-1, |position| position as ssize_t);
-    evbuffer_ptr { pos, internal: [0; 2] }
+    evbuffer_ptr {
+        pos,
+        internal: [0; 2],
+    }
 }
 
 /// `enum evbuffer_eol_style`

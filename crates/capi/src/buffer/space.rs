@@ -31,11 +31,15 @@ pub unsafe extern "C" fn evbuffer_reserve_space(
     pieces: *mut evbuffer_iovec,
     count: c_int,
 ) -> c_int {
-    let (Ok(size), Ok(count)) = (usize::try_from(size), usize::try_from(count)) else { return -1 };
+    let (Ok(size), Ok(count)) = (usize::try_from(size), usize::try_from(count)) else {
+        return -1;
+    };
     // SAFETY: by the C API's contract; the core gives no more pieces than were asked for.
     unsafe {
         change(buf, |buffer| {
-            let Ok(reserved) = buffer.reserve(size, count) else { return -1 };
+            let Ok(reserved) = buffer.reserve(size, count) else {
+                return -1;
+            };
             let mut used = 0;
             for piece in reserved {
                 pieces.add(used).write(evbuffer_iovec {
@@ -60,7 +64,9 @@ pub unsafe extern "C" fn evbuffer_commit_space(
     pieces: *mut evbuffer_iovec,
     count: c_int,
 ) -> c_int {
-    let Ok(count) = usize::try_from(count) else { return -1 };
+    let Ok(count) = usize::try_from(count) else {
+        return -1;
+    };
     // SAFETY: by the C API's contract.
     unsafe {
         change(buf, |buffer| {
@@ -102,7 +108,11 @@ pub unsafe extern "C" fn evbuffer_peek(
         let Some(from) = offset(start) else { return 0 };
         look(buf, |buffer| {
             // Without a length, what fits is shown; if nothing may be shown, everything is counted.
-            let most = if len < 0 && count > 0 { count } else { usize::MAX };
+            let most = if len < 0 && count > 0 {
+                count
+            } else {
+                usize::MAX
+            };
             let mut wanted = usize::try_from(len).unwrap_or(usize::MAX);
             let mut needed = 0;
             for piece in buffer.chunks_from(from).take(most) {

@@ -1,0 +1,80 @@
+//! Unpredictable bytes. They come from the kernel, which needs no seed; libevent's own generator is not rebuilt.
+
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+use crate::log;
+
+/// Where bytes come from if the kernel's function is out of reach (in a sandbox).
+static DEVICE: AtomicPtr<c_char> = AtomicPtr::new(std::ptr::null_mut());
+static USED: AtomicBool = AtomicBool::new(false);
+
+/// `evutil_secure_rng_init`: -1 if there is no source of randomness.
+#[unsafe(no_mangle)]
+pub extern "C" fn evutil_secure_rng_init() -> c_int {
+    if fill(&mut [0; 1]).is_ok() { 0 } else { -1 }
+}
+
+/// `evutil_secure_rng_get_bytes`: without any source of randomness this ends the program, since it cannot fail.
+///
+/// # Safety
+/// The C API's contract: `out` has room for `len` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evutil_secure_rng_get_bytes(out: *mut c_void, len: usize) {
+    let mut done = 0;
+    let mut piece = [0; 256];
+    while done < len {
+        let n = piece.len().min(len - done);
+        if let Err(error) = fill(&mut piece[..n]) {
+            log::fatal(&format!("no source of random bytes: {error}"));
+        }
+        // SAFETY: `done + n` is at most `len`, and there is so much room by the C API's contract.
+        unsafe { std::ptr::copy_nonoverlapping(piece.as_ptr(), out.cast::<u8>().add(done), n) };
+        done += n;
+    }
+}
+
+/// `evutil_secure_rng_add_bytes`: does nothing, because the kernel's generator does not depend on what programs add.
+#[unsafe(no_mangle)]
+pub extern "C" fn evutil_secure_rng_add_bytes(_data: *const c_char, _len: usize) {}
+
+/// `evutil_secure_rng_set_urandom_device_file`: -1 once random bytes have been asked for.
+///
+/// # Safety
+/// The C API's contract: `name` is NULL or a string that lives for ever.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evutil_secure_rng_set_urandom_device_file(name: *mut c_char) -> c_int {
+    if USED.load(Ordering::Acquire) {
+        return -1;
+    }
+    DEVICE.store(name, Ordering::Release);
+    0
+}
+
+fn fill(out: &mut [u8]) -> io::Result<()> {
+    USED.store(true, Ordering::Release);
+    let mut done = 0;
+    while done < out.len() {
+        let rest = &mut out[done..];
+        // SAFETY: `rest` is writable.
+        let n = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
+        match usize::try_from(n) {
+            Ok(n) => done += n,
+            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return File::open(device())?.read_exact(rest),
+        }
+    }
+    Ok(())
+}
+
+fn device() -> &'static OsStr {
+    let name = DEVICE.load(Ordering::Acquire);
+    if name.is_null() {
+        return OsStr::new("/dev/urandom");
+    }
+    // SAFETY: the program promised a string that lives for ever.
+    OsStr::from_bytes(unsafe { CStr::from_ptr(name) }.to_bytes())
+}
