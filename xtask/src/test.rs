@@ -48,8 +48,10 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
     let start = Instant::now();
     let (passed, summary) = watch(&mut cargo, start + LIMIT)?;
     summary.print(start.elapsed());
-    if !passed {
-        return Err("some tests failed".into());
+    match (passed, summary.failed) {
+        (true, _) => {}
+        (false, 0) => return Err("`cargo test` failed before or between the tests".into()),
+        (false, failed) => return Err(format!("{failed} tests failed")),
     }
     Ok(())
 }
