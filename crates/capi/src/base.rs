@@ -120,15 +120,6 @@ impl event_base {
         // contract no outer call of it is still at work.
         f(unsafe { &mut *(*this).inner.get() })
     }
-
-    /// Lets the loop see what has changed if it waits in another thread, and applies changes of signals.
-    ///
-    /// # Safety
-    /// As [`with`](Self::with).
-    pub(crate) unsafe fn settle(this: *mut Self) {
-        // SAFETY: handed through.
-        unsafe { Self::with(this, Inner::settle) }
-    }
 }
 
 impl Leaf {

@@ -39,16 +39,6 @@ pub(crate) fn allocate(size: usize) -> *mut c_void {
     function.map_or(std::ptr::null_mut(), |function| unsafe { function(size) })
 }
 
-/// `size` bytes of zeros, or NULL.
-pub(crate) fn allocate_zeroed(size: usize) -> *mut c_void {
-    let memory = allocate(size);
-    if !memory.is_null() {
-        // SAFETY: `allocate` gave `size` bytes.
-        unsafe { memory.cast::<u8>().write_bytes(0, size) };
-    }
-    memory
-}
-
 /// Gives back what [`allocate`] gave.
 ///
 /// # Safety

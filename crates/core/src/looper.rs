@@ -69,6 +69,8 @@ pub(crate) struct Run {
     exit_timer: Option<TimerId>,
     /// The pending event whose callback runs.
     pub(crate) running: Option<EventKey>,
+    /// The bufferevent that was read last, whose callback may have answered.
+    pub(crate) just_read: Option<StreamKey>,
     limits: Limits,
     pass_began: u64,
 }
@@ -346,6 +348,9 @@ impl<H: Host> Core<H> {
         if self.run.broken || self.run.carry_on || self.pass_is_long(priority) {
             self.run.phase = self.end_pass();
             return None;
+        }
+        if let Some(work) = self.run.just_read.take().and_then(|key| self.answer(key)) {
+            return Some(Step::Stream(work));
         }
         let Some(item) = self.active.pop(priority) else {
             self.run.phase = match self.active.first_priority() {

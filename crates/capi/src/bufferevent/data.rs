@@ -8,7 +8,9 @@ use libc::ssize_t;
 use super::{Bev, bev_of, hold, listen, run, with};
 use crate::abi::bufferevent;
 use crate::base::{dirs, event_base};
-use crate::buffer::{evbuffer, evbuffer_add, evbuffer_add_buffer, evbuffer_remove};
+use crate::buffer::content::{evbuffer_add, evbuffer_remove};
+use crate::buffer::evbuffer;
+use crate::buffer::moves::evbuffer_add_buffer;
 
 /// What one transfer moves at most unless the program says otherwise, as libevent reports it.
 const DEFAULT_SINGLE: usize = 16384;

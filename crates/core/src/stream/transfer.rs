@@ -3,14 +3,15 @@
 use std::io;
 
 use super::control::ECONNREFUSED;
-use super::{Callbacks, Connecting, Io, Side, StreamWork};
+use super::{Callbacks, Connecting, Io, Listens, Side, StreamWork};
 use crate::active::NO_NODE;
 use crate::base::{Core, Host, Item, StreamKey};
 use crate::driver::{Readiness, Received, Sent};
 use crate::flags::{Dirs, StreamEvent};
 
-/// The most that is read at a time where the user sets no limit: one busy peer must not keep the others waiting.
-const MAX_READ: usize = 256 << 10;
+/// The most that is read at a time where the user sets no limit: one busy peer must not keep the others waiting, and
+/// what was read should still be in the cache when it is sent on.
+const MAX_READ: usize = 64 << 10;
 
 /// The most that is written at a time where nobody can see how it is cut up.
 const MAX_WRITE: usize = 1 << 20;
@@ -50,6 +51,7 @@ impl<H: Host> Core<H> {
         if self.streams[key].side(Side::Read).mark.high != 0 {
             self.weigh_input(key);
         }
+        self.run.just_read = Some(key);
         let half = self.streams[key].side(Side::Read);
         let enough = half.len >= half.mark.low;
         if latch && half.armed {
@@ -261,6 +263,18 @@ impl<H: Host> Core<H> {
         let cookie = stream.cookie;
         let io = self.begin_write(key);
         Some(StreamWork { key, cookie, io })
+    }
+
+    /// What a read callback has written goes out at once, while it is in the cache, instead of at the end of the pass;
+    /// but only where no write callback can see the difference.
+    pub(crate) fn answer(&mut self, key: StreamKey) -> Option<StreamWork<H::Stream>> {
+        let stream = self.streams.get(key)?;
+        if !stream.in_unsent || stream.listens.contains(Listens::WRITE) {
+            return None;
+        }
+        let position = self.unsent.iter().rposition(|&other| other == key)?;
+        self.unsent.remove(position);
+        self.begin_unsent(key)
     }
 
     /// A timeout has come to the front of the queue.
