@@ -10,6 +10,7 @@
 pub mod callbacks;
 pub mod content;
 pub mod descriptor;
+pub mod file;
 pub mod format;
 pub mod moves;
 pub mod reference;
@@ -18,6 +19,7 @@ pub mod space;
 
 use std::ffi::{c_int, c_void};
 
+use bytes::Bytes;
 use ferrevent_core::buffer::{Buffer, Change, End};
 
 use crate::base::{self, event_base};
@@ -45,6 +47,9 @@ pub struct evbuffer {
     /// Whether the loop has been asked to.
     deferred: bool,
     owner: Option<BufferOwner>,
+    /// References to no bytes at all, which the core does not keep. The program learns of their end as of others: not
+    /// before the buffer changes again.
+    empty_references: Vec<Bytes>,
 }
 
 /// The bufferevent that a buffer belongs to, which wants to know of every change.
@@ -73,6 +78,7 @@ impl evbuffer {
             deferred_to: std::ptr::null_mut(),
             deferred: false,
             owner: None,
+            empty_references: Vec::new(),
         }))
     }
 }
@@ -187,6 +193,9 @@ unsafe fn report(buf: *mut evbuffer, change: Change, to_owner: bool) {
     // SAFETY: by this function's contract; `retain` keeps the buffer alive over the user code. Each field is looked at
     // anew after user code has run.
     unsafe {
+        if !(*buf).empty_references.is_empty() {
+            drop(std::mem::take(&mut (*buf).empty_references));
+        }
         let owner = if to_owner { (*buf).owner } else { None };
         if owner.is_none() && (*buf).callbacks.is_empty() {
             return reference::clean_up();
@@ -246,7 +255,7 @@ pub extern "C" fn evbuffer_new() -> *mut evbuffer {
     evbuffer::alloc()
 }
 
-/// `evbuffer_free`. Callbacks do not run any more, also those that were deferred.
+/// `evbuffer_free`. Of the callbacks, only those run that have been deferred already.
 ///
 /// # Safety
 /// The C API's contract: `buf` is NULL or a buffer of the caller's, which is not used any more.
@@ -258,7 +267,9 @@ pub unsafe extern "C" fn evbuffer_free(buf: *mut evbuffer) {
     // SAFETY: by the C API's contract.
     unsafe {
         let held = lock::hold(&(*buf).lock);
-        (*buf).callbacks.clear();
+        if !(*buf).deferred {
+            (*buf).callbacks.clear();
+        }
         drop(held);
         release(buf);
     }

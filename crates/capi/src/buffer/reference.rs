@@ -166,6 +166,10 @@ pub(super) unsafe fn append_owned(
         if buffer.is_frozen(End::Back) || len > most {
             return -1;
         }
+        if len == 0 {
+            (*buf).empty_references.push(make());
+            return 0;
+        }
         let appended = buffer.append_bytes(make());
         notify(buf);
         super::status(appended)
