@@ -265,10 +265,11 @@ fn load(segment: &evbuffer_file_segment) -> io::Result<Content> {
     let end = segment.offset.checked_add(segment.len as u64);
     // Memory mapped behind the end of a file must not be touched.
     let within = end.is_some_and(|end| end <= size);
-    if within && segment.flags & DISABLE_MMAP == 0 {
-        if let Ok(content) = map(segment) {
-            return Ok(content);
-        }
+    if within
+        && segment.flags & DISABLE_MMAP == 0
+        && let Ok(content) = map(segment)
+    {
+        return Ok(content);
     }
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(segment.len)?;
