@@ -20,7 +20,7 @@ pub(crate) fn write() -> Result<(), String> {
     Ok(())
 }
 
-/// Fails unless the committed page is what [`write`] would write.
+/// Fails unless the committed page is what [`write()`] would write.
 pub(crate) fn check() -> Result<(), String> {
     let path = page_path();
     let committed = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
