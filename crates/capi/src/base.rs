@@ -142,8 +142,11 @@ impl Inner {
         }
     }
 
+    #[inline]
     pub(crate) fn settle(&mut self) {
-        self.apply_signals();
+        if self.core.has_signal_changes() {
+            self.apply_signals();
+        }
         if self.driver.is_none() && self.looper != Some(std::thread::current().id()) {
             self.waker.wake();
         }

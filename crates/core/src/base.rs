@@ -187,6 +187,11 @@ impl<H: Host> Core<H> {
         self.signals.keys().copied()
     }
 
+    /// Whether [`take_signal_changes`](Self::take_signal_changes) has anything to give.
+    pub fn has_signal_changes(&self) -> bool {
+        !self.signal_changes.is_empty()
+    }
+
     /// Changes of the signals that the base listens to, to be applied by the shell.
     pub fn take_signal_changes(&mut self) -> Vec<SignalChange> {
         std::mem::take(&mut self.signal_changes)

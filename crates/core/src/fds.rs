@@ -58,6 +58,11 @@ impl FdTable {
         self.entries.get(usize::try_from(fd).ok()?)
     }
 
+    /// Whether nobody but `user` waits on `fd`.
+    pub(crate) fn is_alone(&self, fd: Fd, user: User) -> bool {
+        self.entry(fd).is_some_and(|entry| entry.users[..] == [user])
+    }
+
     /// The entry of `fd`, made if need be.
     pub(crate) fn entry_mut(&mut self, fd: Fd) -> io::Result<&mut FdEntry> {
         if !(0..=MAX_FD).contains(&fd) {
@@ -204,6 +209,7 @@ impl FdTable {
     }
 
     /// The users to be told of a report, or `None` if it is not from a registration of ours.
+    #[inline]
     pub(crate) fn users(&mut self, token: Token) -> Option<SmallVec<[User; 2]>> {
         let entry = self.entry(token.fd)?;
         if entry.registered.is_empty() || entry.generation != token.generation {

@@ -104,7 +104,7 @@ pub unsafe extern "C" fn evbuffer_add_iovec(
             }
             added += piece.iov_len;
         }
-        super::release(buf);
+        super::release_held(buf);
         added
     }
 }

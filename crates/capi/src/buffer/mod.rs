@@ -4,8 +4,8 @@
 //! it belongs to. C code holds a pointer to it; Rust code makes a reference only for the moment of one operation, never
 //! while user code runs.
 //!
-//! A function that changes a buffer works in three steps: change it (with [`change`]), let go of it, and report
-//! (with [`notify`]). User code only ever runs in the third.
+//! A function that changes a buffer works in three steps: change it (with `change`), let go of it, and report
+//! (with `notify`). User code only ever runs in the third.
 
 pub mod callbacks;
 pub mod content;
@@ -115,16 +115,26 @@ pub(crate) unsafe fn retain(buf: *mut evbuffer) {
 /// # Safety
 /// `buf` is alive; the caller's reference is gone afterwards.
 pub(crate) unsafe fn release(buf: *mut evbuffer) {
-    // SAFETY: by this function's contract; `held` keeps the lock itself alive beyond the buffer.
+    // SAFETY: by this function's contract; `_held` keeps the lock itself alive beyond the buffer.
     unsafe {
-        let held = lock::hold(&(*buf).lock);
+        let _held = lock::hold(&(*buf).lock);
+        release_held(buf);
+    }
+}
+
+/// As [`release`], for callers that hold the lock.
+///
+/// # Safety
+/// As for [`release`]; the lock is held, and what holds it does so on its own.
+unsafe fn release_held(buf: *mut evbuffer) {
+    // SAFETY: by this function's contract.
+    unsafe {
         (*buf).references -= 1;
         if (*buf).references == 0 {
             drop(Box::from_raw(buf));
+            reference::clean_up();
         }
-        drop(held);
     }
-    reference::clean_up();
 }
 
 /// Changes a buffer under its lock, reports what happened to it, and gives what `change` returned.
@@ -197,8 +207,14 @@ unsafe fn report(buf: *mut evbuffer, change: Change, to_owner: bool) {
             drop(std::mem::take(&mut (*buf).empty_references));
         }
         let owner = if to_owner { (*buf).owner } else { None };
-        if owner.is_none() && (*buf).callbacks.is_empty() {
-            return reference::clean_up();
+        if (*buf).callbacks.is_empty() {
+            // The hot path: no user code but clean-ups runs, and those before anything else.
+            reference::clean_up();
+            if let Some(owner) = owner {
+                let len = (*buf).buffer.len();
+                bufferevent::buffer_changed(owner, change.added, change.deleted, len);
+            }
+            return;
         }
         retain(buf);
         (*buf).callbacks.note(change);
@@ -208,7 +224,7 @@ unsafe fn report(buf: *mut evbuffer, change: Change, to_owner: bool) {
             bufferevent::buffer_changed(owner, change.added, change.deleted, len);
         }
         run_or_defer(buf);
-        release(buf);
+        release_held(buf);
     }
 }
 
@@ -241,11 +257,10 @@ unsafe fn run_or_defer(buf: *mut evbuffer) {
 pub(crate) unsafe fn run_deferred(buf: *mut evbuffer) {
     // SAFETY: by this function's contract the buffer is alive, and `release` is the last use.
     unsafe {
-        let held = lock::hold(&(*buf).lock);
+        let _held = lock::hold(&(*buf).lock);
         (*buf).deferred = false;
         callbacks::run(buf, Which::Deferred);
-        drop(held);
-        release(buf);
+        release_held(buf);
     }
 }
 
@@ -266,12 +281,11 @@ pub unsafe extern "C" fn evbuffer_free(buf: *mut evbuffer) {
     }
     // SAFETY: by the C API's contract.
     unsafe {
-        let held = lock::hold(&(*buf).lock);
+        let _held = lock::hold(&(*buf).lock);
         if !(*buf).deferred {
             (*buf).callbacks.clear();
         }
-        drop(held);
-        release(buf);
+        release_held(buf);
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use ferrevent_core::buffer::{Buffer, BufferError};
 
-use super::{evbuffer, notify, release, retain, status};
+use super::{evbuffer, notify, release_held, retain, status};
 use crate::lock::{self, Held};
 
 /// `evbuffer_add_buffer`
@@ -126,7 +126,7 @@ unsafe fn change_both<R>(
         retain(other);
         notify(one);
         notify(other);
-        release(other);
+        release_held(other);
         result
     }
 }

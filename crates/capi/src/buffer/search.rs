@@ -6,7 +6,7 @@ use ferrevent_core::buffer::{Buffer, End, EolStyle};
 use libc::ssize_t;
 
 use super::content::{bytes, copy, pulled_up};
-use super::{change, evbuffer, look, notify, release, retain};
+use super::{change, evbuffer, look, notify, release_held, retain};
 use crate::abi::evbuffer_ptr;
 use crate::{lock, memory};
 
@@ -202,7 +202,7 @@ unsafe fn take_line(buf: *mut evbuffer, style: EolStyle) -> Option<(*mut c_char,
                 notify(buf);
             }
         }
-        release(buf);
+        release_held(buf);
         Some((line.cast(), eol.position))
     }
 }

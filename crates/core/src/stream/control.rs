@@ -53,6 +53,7 @@ impl<H: Host> Core<H> {
             in_again: false,
             in_unsent: false,
             listens: Listens::empty(),
+            told: [false; 2],
             deferred: Callbacks::NONE,
             deferred_queued: false,
         }))
@@ -437,7 +438,15 @@ impl<H: Host> Core<H> {
 
     /// (Re)starts the timeout of a direction, or stops it where none is to run: while it is not armed, and while there
     /// is nothing to write.
+    #[inline]
     pub(super) fn restart_stream_timer(&mut self, key: StreamKey, side: Side) {
+        let half = self.streams[key].side(side);
+        if half.timeout > 0 || half.timer.is_some() {
+            self.set_stream_timer(key, side);
+        }
+    }
+
+    fn set_stream_timer(&mut self, key: StreamKey, side: Side) {
         let now = self.now;
         let stream = &mut self.streams[key];
         let idle_write = side == Side::Write
@@ -486,9 +495,17 @@ impl<H: Host> Core<H> {
         key: StreamKey,
         driver: Option<&mut dyn Driver>,
     ) -> io::Result<()> {
-        let stream = &self.streams[key];
+        let edge = self.edge;
+        let stream = &mut self.streams[key];
         let fd = stream.fd;
         if fd < 0 {
+            return Ok(());
+        }
+        // The hot path: where edges are trusted, the registration depends on nothing but what is watched.
+        let watched = [stream.half[0].watched, stream.half[1].watched];
+        let told = std::mem::replace(&mut stream.told, watched);
+        let user = User::Stream(key);
+        if told == watched && stream.trusts_edges(edge) && self.fds.is_alone(fd, user) {
             return Ok(());
         }
         // A bufferevent that has never waited for anything stays out of the table.

@@ -193,6 +193,8 @@ pub struct Stream<S> {
     in_unsent: bool,
     /// Which of the three callbacks exist, so that what nobody hears is not queued.
     listens: Listens,
+    /// Which directions were watched when the table heard of it last.
+    told: [bool; 2],
     deferred: Callbacks,
     deferred_queued: bool,
 }
