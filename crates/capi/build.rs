@@ -3,5 +3,9 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=src/variadic.c");
-    cc::Build::new().file("src/variadic.c").warnings(true).extra_warnings(true).compile("variadic");
+    cc::Build::new()
+        .file("src/variadic.c")
+        .warnings(true)
+        .extra_warnings(true)
+        .compile("variadic");
 }
