@@ -199,22 +199,12 @@ impl<H: Host> Core<H> {
 
     /// What the users of `fd` need, all together.
     pub(crate) fn desired_interest(&self, fd: Fd) -> Interest {
-        let Some(entry) = self.fds.entry(fd) else {
-            return Interest::empty();
-        };
-        if let [User::Stream(key)] = entry.users[..] {
-            return self
-                .streams
-                .get(key)
-                .map_or(Interest::empty(), |s| s.interest(self.edge, true));
-        }
-        let mut desired = Interest::empty();
-        for user in &entry.users {
-            desired |= match *user {
-                User::Event(key) => self.events.get(key).map(|event| interest_of(event.what)),
-                User::Stream(key) => self.streams.get(key).map(|s| s.interest(self.edge, false)),
+        let (mut desired, streams) = self.fds.wanted(fd);
+        for key in streams {
+            let alone = self.fds.is_alone(fd, User::Stream(key));
+            if let Some(stream) = self.streams.get(key) {
+                desired |= stream.interest(self.edge, alone);
             }
-            .unwrap_or_default();
         }
         desired
     }
@@ -247,7 +237,7 @@ impl<H: Host> Core<H> {
 /// not starve descriptors and timers.
 const MAX_DEFERRED: usize = 32;
 
-fn interest_of(what: What) -> Interest {
+pub(crate) fn interest_of(what: What) -> Interest {
     let mut interest = Interest::empty();
     interest.set(Interest::READ, what.contains(What::READ));
     interest.set(Interest::WRITE, what.contains(What::WRITE));

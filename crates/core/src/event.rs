@@ -6,7 +6,7 @@
 use std::io;
 
 use crate::active::{NO_NODE, NodeId};
-use crate::base::{Core, EventKey, Host, Item, TimerOwner};
+use crate::base::{Core, EventKey, Host, Item, TimerOwner, interest_of};
 use crate::driver::{Driver, Fd};
 use crate::fds::User;
 use crate::flags::What;
@@ -224,11 +224,18 @@ impl<H: Host> Core<H> {
 
     /// Acts as if a descriptor's condition had come true, or its events had timed out (`event_base_active_by_fd`).
     pub fn activate_fd(&mut self, fd: Fd, what: What) {
-        let users = self.fds.entry(fd).map(|entry| entry.users.clone()).unwrap_or_default();
+        let users = self
+            .fds
+            .entry(fd)
+            .map(|entry| entry.users.clone())
+            .unwrap_or_default();
         for user in users {
             let User::Event(key) = user else { continue };
             self.activate_io(key, what);
-            let timed = self.events.get(key).is_some_and(|slot| slot.timer.is_some());
+            let timed = self
+                .events
+                .get(key)
+                .is_some_and(|slot| slot.timer.is_some());
             if what.contains(What::TIMEOUT) && timed {
                 self.activate(key, What::TIMEOUT, 1);
             }
@@ -366,24 +373,13 @@ impl<H: Host> Core<H> {
         what: What,
         driver: Option<&mut dyn Driver>,
     ) -> Result<(), AddError> {
-        let users = self
-            .fds
-            .entry(fd)
-            .map(|entry| entry.users.clone())
-            .unwrap_or_default();
-        for user in users {
-            let User::Event(other) = user else { continue };
-            let edge = self
-                .events
-                .get(other)
-                .map(|other| other.what.contains(What::EDGE));
-            if edge.is_some_and(|edge| edge != what.contains(What::EDGE)) {
-                return Err(AddError::MixedTriggers);
-            }
+        if self.fds.mixes_triggers(fd, what.contains(What::EDGE)) {
+            return Err(AddError::MixedTriggers);
         }
-        self.fds.add_user(fd, User::Event(key))?;
+        let wants = interest_of(what);
+        self.fds.add_event(fd, key, wants)?;
         if let Err(error) = self.update_fd(fd, driver) {
-            self.fds.remove_user(fd, User::Event(key));
+            self.fds.remove_event(fd, key, wants);
             return Err(error.into());
         }
         Ok(())
@@ -450,7 +446,7 @@ impl<H: Host> Core<H> {
         if what.contains(What::SIGNAL) {
             self.withdraw_signal(key, fd);
         } else if fd >= 0 {
-            self.fds.remove_user(fd, User::Event(key));
+            self.fds.remove_event(fd, key, interest_of(what));
             // With no driver this only takes a note, which cannot fail.
             let _ = self.update_fd(fd, None);
         }

@@ -26,12 +26,49 @@ pub(crate) enum User {
 pub(crate) struct FdEntry {
     /// In the order in which they came; reports are handed out in the opposite one.
     pub(crate) users: SmallVec<[User; 2]>,
+    /// How many events among them wait for each condition, so that many on one descriptor cost no walk.
+    wants: Wants,
     /// What the driver waits for; empty: not registered.
     registered: Interest,
     generation: u32,
     dirty: bool,
     /// The last user had gone: the file behind the number may be another one by now.
     recheck: bool,
+}
+
+#[derive(Debug, Default)]
+struct Wants {
+    events: u32,
+    read: u32,
+    write: u32,
+    closed: u32,
+    edge: u32,
+}
+
+impl Wants {
+    fn count(&mut self, interest: Interest, step: impl Fn(&mut u32)) {
+        step(&mut self.events);
+        let conditions = [
+            (Interest::READ, &mut self.read),
+            (Interest::WRITE, &mut self.write),
+            (Interest::CLOSED, &mut self.closed),
+            (Interest::EDGE, &mut self.edge),
+        ];
+        for (condition, count) in conditions {
+            if interest.contains(condition) {
+                step(count);
+            }
+        }
+    }
+
+    fn interest(&self) -> Interest {
+        let mut interest = Interest::empty();
+        interest.set(Interest::READ, self.read > 0);
+        interest.set(Interest::WRITE, self.write > 0);
+        interest.set(Interest::CLOSED, self.closed > 0);
+        interest.set(Interest::EDGE, self.edge > 0);
+        interest
+    }
 }
 
 /// The table of all descriptors, by number.
@@ -60,7 +97,8 @@ impl FdTable {
 
     /// Whether nobody but `user` waits on `fd`.
     pub(crate) fn is_alone(&self, fd: Fd, user: User) -> bool {
-        self.entry(fd).is_some_and(|entry| entry.users[..] == [user])
+        self.entry(fd)
+            .is_some_and(|entry| entry.users[..] == [user])
     }
 
     /// The entry of `fd`, made if need be.
@@ -75,24 +113,80 @@ impl FdTable {
         Ok(&mut self.entries[index])
     }
 
-    /// Adds a user. The caller then calls [`update`](Self::update).
-    pub(crate) fn add_user(&mut self, fd: Fd, user: User) -> io::Result<()> {
+    /// Adds an event that is not there yet. The caller then calls [`update`](Self::update).
+    pub(crate) fn add_event(&mut self, fd: Fd, key: EventKey, wants: Interest) -> io::Result<()> {
         let entry = self.entry_mut(fd)?;
+        entry.users.push(User::Event(key));
+        entry.wants.count(wants, |count| *count += 1);
+        Ok(())
+    }
+
+    /// Removes an event. The caller then calls [`update`](Self::update).
+    pub(crate) fn remove_event(&mut self, fd: Fd, key: EventKey, wants: Interest) {
+        if self.remove_user(fd, User::Event(key)) {
+            let entry = &mut self.entries[fd as usize];
+            entry.wants.count(wants, |count| *count -= 1);
+        }
+    }
+
+    /// Adds a bufferevent, unless it is there. The caller then calls [`update`](Self::update).
+    pub(crate) fn add_stream(&mut self, fd: Fd, key: StreamKey) -> io::Result<()> {
+        let entry = self.entry_mut(fd)?;
+        let user = User::Stream(key);
         if !entry.users.contains(&user) {
             entry.users.push(user);
         }
         Ok(())
     }
 
-    /// Removes a user. The caller then calls [`update`](Self::update).
-    pub(crate) fn remove_user(&mut self, fd: Fd, user: User) {
+    /// Removes a bufferevent. The caller then calls [`update`](Self::update).
+    pub(crate) fn remove_stream(&mut self, fd: Fd, key: StreamKey) {
+        self.remove_user(fd, User::Stream(key));
+    }
+
+    fn remove_user(&mut self, fd: Fd, user: User) -> bool {
         let Ok(entry) = self.entry_mut(fd) else {
-            return;
+            return false;
         };
-        entry.users.retain(|other| *other != user);
+        // Who came last often goes first.
+        let Some(position) = entry.users.iter().rposition(|other| *other == user) else {
+            return false;
+        };
+        entry.users.remove(position);
         if entry.users.is_empty() {
             entry.recheck = true;
         }
+        true
+    }
+
+    /// What the events on `fd` wait for, and the bufferevents on it besides.
+    pub(crate) fn wanted(&self, fd: Fd) -> (Interest, impl Iterator<Item = StreamKey>) {
+        let entry = self.entry(fd);
+        let (events, users) = entry.map_or((0, &[][..]), |e| (e.wants.events, &e.users[..]));
+        let only_events = events as usize == users.len();
+        let streams = if only_events { &[][..] } else { users };
+        let streams = streams.iter().filter_map(|user| match user {
+            User::Stream(key) => Some(*key),
+            User::Event(_) => None,
+        });
+        (
+            entry
+                .map(|entry| entry.wants.interest())
+                .unwrap_or_default(),
+            streams,
+        )
+    }
+
+    /// Whether an event that wants edges, or levels, would meet one on `fd` that wants the other.
+    pub(crate) fn mixes_triggers(&self, fd: Fd, edge: bool) -> bool {
+        self.entry(fd).is_some_and(|entry| {
+            let others = if edge {
+                entry.wants.events - entry.wants.edge
+            } else {
+                entry.wants.edge
+            };
+            others > 0
+        })
     }
 
     /// Notes that what `fd` waits for may have changed to `desired`; registers it at once if it is new and the driver
@@ -186,7 +280,9 @@ impl FdTable {
 
     /// The descriptor is about to be closed. Returns whether the driver knows it, and nobody waits on it.
     pub(crate) fn forget_closed(&mut self, fd: Fd) -> bool {
-        let Ok(entry) = self.entry_mut(fd) else { return false };
+        let Ok(entry) = self.entry_mut(fd) else {
+            return false;
+        };
         if entry.registered.is_empty() || !entry.users.is_empty() {
             return false;
         }

@@ -512,7 +512,7 @@ impl<H: Host> Core<H> {
         if !(stream.half[0].watched || stream.half[1].watched || stream.half[1].armed) {
             return Ok(());
         }
-        let added = self.fds.add_user(fd, User::Stream(key));
+        let added = self.fds.add_stream(fd, key);
         let refused = match added {
             Ok(()) => self.update_fd(fd, driver),
             Err(error) => Err(error),
@@ -538,7 +538,7 @@ impl<H: Host> Core<H> {
                 .entry(fd)
                 .is_some_and(|e| e.users.contains(&User::Stream(key)))
         {
-            self.fds.remove_user(fd, User::Stream(key));
+            self.fds.remove_stream(fd, key);
             // A note only, which cannot fail.
             let _ = self.update_fd(fd, None);
         }
