@@ -1,4 +1,8 @@
 //! Bufferevents: reading, writing, watermarks, the end of the stream, timeouts.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that fails by unwrap says where it failed"
+)]
 
 mod ground;
 

@@ -1,4 +1,8 @@
 //! Listeners.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that fails by unwrap says where it failed"
+)]
 
 mod ground;
 

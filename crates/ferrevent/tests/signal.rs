@@ -1,4 +1,8 @@
 //! Signals. Each test has a signal of its own, since they belong to the whole process.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that fails by unwrap says where it failed"
+)]
 
 mod ground;
 

@@ -15,8 +15,8 @@ mod work;
 
 use std::any::Any;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use ferrevent_core::buffer::Buffer;
@@ -139,9 +139,17 @@ impl BufferEvent {
         Some(base.stream(self)?.priority())
     }
 
-    /// Its descriptor's number, if it has a descriptor (`bufferevent_getfd`): for options of the socket, and for logs.
+    /// Its descriptor's number, if it has a descriptor (`bufferevent_getfd`).
     pub fn fd(self, base: &Base) -> Option<RawFd> {
         Some(base.stream(self)?.fd()).filter(|&fd| fd >= 0)
+    }
+
+    /// Its socket, if it has one: to set options of it, or to look at its addresses.
+    pub fn socket(self, base: &Base) -> Option<BorrowedFd<'_>> {
+        match &base.slot(self)?.descriptor {
+            Descriptor::Given(fd) | Descriptor::Connected(fd) => Some(fd.as_fd()),
+            Descriptor::None | Descriptor::Adopted(_) => None,
+        }
     }
 
     /// Its handler, if it is of this type and does not run just now.
@@ -281,6 +289,17 @@ impl BufferEvent {
             Descriptor::Given(fd) | Descriptor::Connected(fd) => Some(fd),
             Descriptor::None | Descriptor::Adopted(_) => None,
         })
+    }
+
+    /// Ends one direction of the connection, or both, at once: output that is still in the buffer is not sent, so end
+    /// writing in [`Handler::write`].
+    ///
+    /// # Errors
+    /// [`Error::Stale`]; [`Error::NotOnSystem`]; [`Error::Io`] when there is no connection.
+    pub fn shutdown(self, base: &mut Base, how: Shutdown) -> Result<()> {
+        base.native()?;
+        let slot = base.slot(self).ok_or(Error::Stale)?;
+        Ok(ferrevent_sys::shutdown(slot.descriptor.number(), how)?)
     }
 
     /// Calls the handler from the loop as if bytes had been read or written (`bufferevent_trigger`), if the buffers

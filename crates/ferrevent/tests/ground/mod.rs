@@ -1,5 +1,9 @@
 //! The grounds that tests run on: epoll, poll, and the simulated system.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that fails by unwrap says where it failed"
+)]
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -1,0 +1,315 @@
+//! The examples, as the programs that they are.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that fails by unwrap says where it failed"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Once;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a read may take before the test has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn the_echo_server_sends_everything_back_to_everybody() {
+    for method in ["epoll", "poll", "select"] {
+        let mut server = Server::start("echo_server", &["127.0.0.1:0", "--method", method]);
+        let clients: Vec<_> = (0..8u8)
+            .map(|i| {
+                let client = server.connect();
+                thread::spawn(move || {
+                    let text = vec![i; 300_000];
+                    assert_eq!(exchange(&client, &text), text);
+                })
+            })
+            .collect();
+        for client in clients {
+            client.join().unwrap();
+        }
+        assert_eq!(server.stop(Signal::TERM), "8 connections, 2400000 bytes\n");
+    }
+}
+
+#[test]
+fn the_echo_server_does_not_wait_for_idlers() {
+    let server = Server::start("echo_server", &["127.0.0.1:0", "--idle", "1"]);
+    let mut idler = server.connect();
+    assert_eq!(idler.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn the_proxy_passes_both_directions_on_with_their_ends() {
+    let echo = Server::start("echo_server", &["127.0.0.1:0"]);
+    let target = echo.address.to_string();
+    let proxy = Server::start("tcp_proxy", &["127.0.0.1:0", &target, "--limit", "4096"]);
+    let text: Vec<u8> = (0..2_000_000u32).map(|i| (i % 253) as u8).collect();
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let client = proxy.connect();
+            let text = text.clone();
+            thread::spawn(move || assert!(exchange(&client, &text) == text))
+        })
+        .collect();
+    for client in clients {
+        client.join().unwrap();
+    }
+}
+
+#[test]
+fn the_proxy_holds_a_fast_sender_back() {
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = target.local_addr().unwrap().to_string();
+    let proxy = Server::start("tcp_proxy", &["127.0.0.1:0", &address, "--limit", "65536"]);
+    let client = proxy.connect();
+    let (mut server, _) = target.accept().unwrap();
+    // The target takes nothing. What the client gets rid of is what the kernel's buffers and the proxy hold.
+    client.set_nonblocking(true).unwrap();
+    let mut sent = 0;
+    let mut refusals = 0;
+    while refusals < 200 {
+        match (&client).write(&[7; 65536]) {
+            Ok(n) => {
+                sent += n;
+                refusals = 0;
+            }
+            Err(_) => {
+                refusals += 1;
+                thread::yield_now();
+            }
+        }
+        assert!(sent < 64 << 20, "nobody holds the sender back");
+    }
+    assert!(proxy.resident_bytes() < 32 << 20);
+    client.shutdown(Shutdown::Write).unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut received = Vec::new();
+    server.read_to_end(&mut received).unwrap();
+    assert_eq!(received.len(), sent);
+}
+
+#[test]
+fn the_proxy_closes_when_the_target_refuses() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap().to_string();
+    drop(closed);
+    let proxy = Server::start("tcp_proxy", &["127.0.0.1:0", &address]);
+    assert_eq!(proxy.connect().read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn the_chat_room_tells_everybody_but_the_speaker() {
+    let room = Server::start("chat_server", &["127.0.0.1:0", "--max-line", "100"]);
+    let mut ann = Chatter::enter(&room);
+    ann.hears("* you are guest1; /name NAME, /who, /quit");
+    let mut bob = Chatter::enter(&room);
+    bob.hears("* you are guest2; /name NAME, /who, /quit");
+    ann.hears("* guest2 has come");
+    ann.says("/name ann\n");
+    ann.hears("* guest1 is ann now");
+    bob.hears("* guest1 is ann now");
+    bob.says("/name ann\nhello\n");
+    bob.hears("* that name is taken");
+    ann.hears("guest2: hello");
+    ann.says("/who\n");
+    ann.hears("* here: ann, guest2");
+    let mut loud = Chatter::enter(&room);
+    loud.says(&"x".repeat(200));
+    for hearer in [&mut ann, &mut bob] {
+        hearer.hears("* guest3 has come");
+        hearer.hears("* guest3 has said too much at once");
+    }
+    bob.says("/quit\n");
+    ann.hears("* guest2 has left");
+}
+
+#[test]
+fn the_client_prints_the_whole_answer() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port().to_string();
+    let answer = format!("HTTP/1.0 200 OK\r\n\r\n{}", "body ".repeat(50_000));
+    let sent = answer.clone();
+    let server = thread::spawn(move || {
+        let (mut peer, _) = server.accept().unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            peer.read_exact(&mut byte).unwrap();
+            request.push(byte[0]);
+        }
+        peer.write_all(sent.as_bytes()).unwrap();
+        String::from_utf8(request).unwrap()
+    });
+    let output = client(&["localhost", "/some/where", "--port", &port]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stdout == answer.as_bytes());
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(errors, format!("connected\n{} bytes\n", answer.len()));
+    let request = server.join().unwrap();
+    assert_eq!(
+        request,
+        "GET /some/where HTTP/1.0\r\nHost: localhost\r\n\r\n"
+    );
+}
+
+#[test]
+fn the_client_says_what_went_wrong() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = closed.local_addr().unwrap().port().to_string();
+    drop(closed);
+    let output = client(&["127.0.0.1", "/", "--port", &port]);
+    assert!(!output.status.success());
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("refused")
+    );
+    let output = client(&["no such host", "/"]);
+    assert!(!output.status.success());
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("cannot look up no such host")
+    );
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port().to_string();
+    let output = client(&["127.0.0.1", "/", "--port", &port, "--timeout", "1"]);
+    assert!(!output.status.success());
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("timed out")
+    );
+}
+
+/// Sends all of `text` and its end, and gives back all that comes.
+fn exchange(client: &TcpStream, text: &[u8]) -> Vec<u8> {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            (&mut &*client).write_all(text).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut back = Vec::new();
+        (&mut &*client).read_to_end(&mut back).unwrap();
+        back
+    })
+}
+
+fn client(arguments: &[&str]) -> std::process::Output {
+    Command::new(example("http10_client"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// Somebody in the chat room.
+struct Chatter(BufReader<TcpStream>);
+
+impl Chatter {
+    fn enter(room: &Server) -> Self {
+        Self(BufReader::new(room.connect()))
+    }
+
+    fn says(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn hears(&mut self, expected: &str) {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        assert_eq!(line.trim_end(), expected);
+    }
+}
+
+/// A running example; it ends with the test.
+struct Server {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut process = Command::new(example(name))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let address = line
+            .strip_prefix("listening on ")
+            .and_then(|rest| rest.split_whitespace().next())
+            .unwrap_or_else(|| panic!("{name} said {line:?}"));
+        let address = address.parse().unwrap();
+        Self {
+            process,
+            output,
+            address,
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Ends it by a signal, and gives back what else it has printed.
+    fn stop(&mut self, signal: Signal) -> String {
+        let id = Pid::from_child(&self.process);
+        kill_process(id, signal).unwrap();
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).unwrap();
+        assert!(self.process.wait().unwrap().success());
+        rest
+    }
+
+    /// How much memory it has.
+    fn resident_bytes(&self) -> usize {
+        let path = format!("/proc/{}/statm", self.process.id());
+        let pages = std::fs::read_to_string(path).unwrap();
+        let pages: usize = pages.split_whitespace().nth(1).unwrap().parse().unwrap();
+        pages * rustix::param::page_size()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is what this is for.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The program of an example, which stands beside this test's folder.
+fn example(name: &str) -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let profile = this.ancestors().nth(2).unwrap();
+    build_examples(profile);
+    profile.join("examples").join(name)
+}
+
+/// `cargo test --test examples` does not build them.
+fn build_examples(profile: &Path) {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--examples", "--package", "ferrevent"]);
+        cargo.arg("--target-dir").arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+        assert!(built.unwrap().success());
+    });
+}
