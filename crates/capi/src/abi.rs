@@ -7,7 +7,7 @@
 
 use std::ffi::{c_char, c_int, c_short, c_void};
 
-use libc::{timeval, ssize_t};
+use libc::{ssize_t, timeval};
 
 pub use libc::iovec as evbuffer_iovec;
 
@@ -153,14 +153,53 @@ macro_rules! assert_layout {
     };
 }
 
-assert_layout!(event_callback, 40, evcb_flags = 16, evcb_pri = 18, evcb_closure = 19,
-    evcb_callback = 24, evcb_arg = 32);
-assert_layout!(event, 128, ev_evcallback = 0, ev_timeout_pos = 40, ev_fd = 56, ev_base = 64,
-    ev_union = 72, ev_events = 104, ev_res = 106, ev_timeout = 112);
+assert_layout!(
+    event_callback,
+    40,
+    evcb_flags = 16,
+    evcb_pri = 18,
+    evcb_closure = 19,
+    evcb_callback = 24,
+    evcb_arg = 32
+);
+assert_layout!(
+    event,
+    128,
+    ev_evcallback = 0,
+    ev_timeout_pos = 40,
+    ev_fd = 56,
+    ev_base = 64,
+    ev_union = 72,
+    ev_events = 104,
+    ev_res = 106,
+    ev_timeout = 112
+);
 assert_layout!(event_watermark, 16, low = 0, high = 8);
-assert_layout!(bufferevent, 392, ev_base = 0, be_ops = 8, ev_read = 16, ev_write = 144,
-    input = 272, output = 280, wm_read = 288, wm_write = 304, readcb = 320, writecb = 328,
-    errorcb = 336, cbarg = 344, timeout_read = 352, timeout_write = 368, enabled = 384);
+assert_layout!(
+    bufferevent,
+    392,
+    ev_base = 0,
+    be_ops = 8,
+    ev_read = 16,
+    ev_write = 144,
+    input = 272,
+    output = 280,
+    wm_read = 288,
+    wm_write = 304,
+    readcb = 320,
+    writecb = 328,
+    errorcb = 336,
+    cbarg = 344,
+    timeout_read = 352,
+    timeout_write = 368,
+    enabled = 384
+);
 assert_layout!(evbuffer_ptr, 24, pos = 0, internal = 8);
 assert_layout!(evbuffer_iovec, 16, iov_base = 0, iov_len = 8);
-assert_layout!(evbuffer_cb_info, 24, orig_size = 0, n_added = 8, n_deleted = 16);
+assert_layout!(
+    evbuffer_cb_info,
+    24,
+    orig_size = 0,
+    n_added = 8,
+    n_deleted = 16
+);

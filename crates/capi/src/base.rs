@@ -11,7 +11,6 @@ use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::ThreadId;
 use std::time::Duration;
 
 use ferrevent_core::driver::{Driver, Ready};
@@ -90,13 +89,13 @@ pub(crate) struct Inner {
     waker: Waker,
     signals: SignalInbox,
     ready: Vec<Ready>,
-    looper: Option<ThreadId>,
+    looper: Option<libc::pthread_t>,
     /// The event whose callback runs.
     running: *mut event,
     waiters: usize,
     pub(crate) onces: Vec<*mut Once>,
     /// The process that the driver was made in: a child must not use its parent's.
-    process: u32,
+    forks: u32,
     freed: bool,
     options: ferrevent_sys::Options,
 }
@@ -130,13 +129,16 @@ impl Leaf {
 }
 
 impl Inner {
-    /// The core and the driver, with the clock set right. There is no driver while another thread waits with it.
+    /// The core and the driver. There is no driver while another thread waits with it.
     pub(crate) fn parts(&mut self) -> (&mut Core<CHost>, Option<&mut dyn Driver>) {
-        self.refresh_clock();
-        (&mut self.core, self.driver.as_mut().map(|driver| driver as &mut dyn Driver))
+        (
+            &mut self.core,
+            self.driver.as_mut().map(|driver| driver as &mut dyn Driver),
+        )
     }
 
-    fn refresh_clock(&mut self) {
+    /// To be called before anything that starts a timeout.
+    pub(crate) fn refresh_clock(&mut self) {
         if !self.core.is_running_callbacks() {
             self.core.set_now(monotonic());
         }
@@ -147,7 +149,7 @@ impl Inner {
         if self.core.has_signal_changes() {
             self.apply_signals();
         }
-        if self.driver.is_none() && self.looper != Some(std::thread::current().id()) {
+        if self.driver.is_none() && self.looper != Some(this_thread()) {
             self.waker.wake();
         }
     }
@@ -167,14 +169,18 @@ impl Inner {
     fn sync(&mut self) {
         if let Some(driver) = &mut self.driver {
             self.core.sync(driver, |failed| {
-                log::warn(&format!("descriptor {} is not watched: {}", failed.fd, failed.error));
+                log::warn(&format!(
+                    "descriptor {} is not watched: {}",
+                    failed.fd, failed.error
+                ));
             });
         }
     }
 
     fn wait_done(&mut self) {
         let core = &mut self.core;
-        self.signals.drain(|signal, count| core.handle_signal(signal, count.min(0x7fff) as u16));
+        self.signals
+            .drain(|signal, count| core.handle_signal(signal, count.min(0x7fff) as u16));
         core.handle_ready(&self.ready);
         self.ready.clear();
         core.wait_done(monotonic());
@@ -182,8 +188,7 @@ impl Inner {
 
     /// A forked child shares the parent's epoll instance, and would steal from it.
     fn check_process(&mut self) {
-        let process = std::process::id();
-        if process == self.process {
+        if ferrevent_sys::fork_generation() == self.forks {
             return;
         }
         log::warn("event_base used after fork without event_reinit; doing that now");
@@ -202,13 +207,18 @@ impl Inner {
         for signal in self.core.watched_signals() {
             signals.subscribe(signal)?;
         }
-        self.process = std::process::id();
+        self.forks = ferrevent_sys::fork_generation();
         self.waker = driver.waker();
         self.signals = signals;
         self.driver = Some(driver);
         self.core.driver_replaced();
         Ok(())
     }
+}
+
+fn this_thread() -> libc::pthread_t {
+    // SAFETY: takes nothing, and cannot fail.
+    unsafe { libc::pthread_self() }
 }
 
 pub(crate) fn new_base(config: &event_config) -> *mut event_base {
@@ -227,8 +237,10 @@ pub(crate) fn new_base(config: &event_config) -> *mut event_base {
     let mut core = Core::new(driver.features());
     config.limit(&mut core);
     core.set_now(monotonic());
-    let leaf = (lock::threads_enabled() && !config.lockless())
-        .then(|| Leaf { mutex: Mutex::new(()), returned: Condvar::new() });
+    let leaf = (lock::threads_enabled() && !config.lockless()).then(|| Leaf {
+        mutex: Mutex::new(()),
+        returned: Condvar::new(),
+    });
     let inner = Inner {
         core,
         method: config.method_name(&driver),
@@ -241,11 +253,14 @@ pub(crate) fn new_base(config: &event_config) -> *mut event_base {
         running: ptr::null_mut(),
         waiters: 0,
         onces: Vec::new(),
-        process: std::process::id(),
+        forks: ferrevent_sys::fork_generation(),
         freed: false,
         options: config.driver_options(),
     };
-    Box::into_raw(Box::new(event_base { leaf, inner: UnsafeCell::new(inner) }))
+    Box::into_raw(Box::new(event_base {
+        leaf,
+        inner: UnsafeCell::new(inner),
+    }))
 }
 
 /// `event_base_new`
@@ -308,10 +323,8 @@ unsafe fn free_base(base: *mut event_base, finalize: bool) {
         for once in onces {
             drop(Box::from_raw(once));
         }
-        while finalize {
-            let Some(item) = event_base::with(base, |inner| inner.core.take_final_item()) else {
-                break;
-            };
+        let next = || event_base::with(base, |inner| inner.core.take_final_item());
+        while let Some(item) = finalize.then(next).flatten() {
             run_step(base, item);
         }
         event_base::with(base, |inner| inner.freed = true);
@@ -381,7 +394,7 @@ pub unsafe extern "C" fn event_base_loop(base: *mut event_base, flags: c_int) ->
             inner.check_process();
             let begun = inner.core.begin_loop(flags);
             if begun {
-                inner.looper = Some(std::thread::current().id());
+                inner.looper = Some(this_thread());
                 inner.refresh_clock();
             }
             begun
@@ -447,9 +460,14 @@ unsafe fn wait(base: *mut event_base, until: Option<u64>) -> bool {
         let outcome = if (*base).leaf.is_some() {
             let taken = event_base::with(base, |inner| {
                 inner.sync();
-                inner.driver.take().map(|driver| (driver, std::mem::take(&mut inner.ready)))
+                inner
+                    .driver
+                    .take()
+                    .map(|driver| (driver, std::mem::take(&mut inner.ready)))
             });
-            let Some((mut driver, mut ready)) = taken else { return false };
+            let Some((mut driver, mut ready)) = taken else {
+                return false;
+            };
             let timeout = timeout_until(until, monotonic);
             let outcome = driver.wait(timeout, &mut ready);
             event_base::with(base, |inner| {
@@ -461,7 +479,9 @@ unsafe fn wait(base: *mut event_base, until: Option<u64>) -> bool {
         } else {
             event_base::with(base, |inner| {
                 inner.sync();
-                let Some(driver) = &mut inner.driver else { return Ok(()) };
+                let Some(driver) = &mut inner.driver else {
+                    return Ok(());
+                };
                 let timeout = timeout_until(until, monotonic);
                 let outcome = driver.wait(timeout, &mut inner.ready);
                 inner.wait_done();
@@ -522,16 +542,21 @@ unsafe fn run_event(base: *mut event_base, fired: Fired<Address<event>>) {
 /// `base` is live and its lock is not held by this thread.
 pub(crate) unsafe fn wait_for_callback(base: *mut event_base, ev: *mut event) {
     // SAFETY: by this function's contract.
-    let Some(leaf) = (unsafe { (*base).leaf.as_ref() }) else { return };
+    let Some(leaf) = (unsafe { (*base).leaf.as_ref() }) else {
+        return;
+    };
     let mut held = leaf.hold();
     loop {
         // SAFETY: the lock is held; the reference ends before it is given up.
         let inner = unsafe { &mut *(*base).inner.get() };
-        if inner.running != ev || inner.looper == Some(std::thread::current().id()) {
+        if inner.running != ev || inner.looper == Some(this_thread()) {
             return;
         }
         inner.waiters += 1;
-        held = leaf.returned.wait(held).unwrap_or_else(PoisonError::into_inner);
+        held = leaf
+            .returned
+            .wait(held)
+            .unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the lock is held again.
         unsafe { (*(*base).inner.get()).waiters -= 1 };
     }
@@ -565,7 +590,8 @@ pub unsafe extern "C" fn event_base_loopexit(base: *mut event_base, tv: *const t
     unsafe {
         let delay = tv.as_ref().map_or(0, nanoseconds);
         event_base::with(base, |inner| {
-            inner.parts().0.loop_exit(delay);
+            inner.refresh_clock();
+            inner.core.loop_exit(delay);
             inner.settle();
         });
     }
@@ -659,7 +685,13 @@ pub unsafe extern "C" fn event_base_priority_init(base: *mut event_base, n: c_in
     let Ok(n) = usize::try_from(n) else { return -1 };
     // SAFETY: by this function's contract.
     unsafe {
-        event_base::with(base, |inner| if inner.core.set_priorities(n).is_ok() { 0 } else { -1 })
+        event_base::with(base, |inner| {
+            if inner.core.set_priorities(n).is_ok() {
+                0
+            } else {
+                -1
+            }
+        })
     }
 }
 
@@ -693,7 +725,11 @@ pub unsafe extern "C" fn event_base_gettimeofday_cached(
         let age = unsafe {
             event_base::with(base, |inner| {
                 let cached = inner.core.is_running_callbacks();
-                if cached { monotonic().saturating_sub(inner.core.now()) } else { 0 }
+                if cached {
+                    monotonic().saturating_sub(inner.core.now())
+                } else {
+                    0
+                }
             })
         };
         now = now.saturating_sub(Duration::from_nanos(age));
@@ -727,8 +763,16 @@ pub unsafe extern "C" fn event_base_get_num_events(base: *mut event_base, flags:
     // SAFETY: by this function's contract.
     unsafe {
         event_base::with(base, |inner| {
-            let active = if flags & 1 != 0 { inner.core.active_len() } else { 0 };
-            let added = if flags & 4 != 0 { inner.core.pending_len() } else { 0 };
+            let active = if flags & 1 != 0 {
+                inner.core.active_len()
+            } else {
+                0
+            };
+            let added = if flags & 4 != 0 {
+                inner.core.pending_len()
+            } else {
+                0
+            };
             (active + added) as c_int
         })
     }

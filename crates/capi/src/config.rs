@@ -39,7 +39,10 @@ impl event_config {
                 (Method::Select, "EVENT_NOSELECT"),
             ];
             avoid.extend(
-                forbidden.iter().filter(|(_, name)| std::env::var_os(name).is_some()).map(|f| f.0),
+                forbidden
+                    .iter()
+                    .filter(|(_, name)| std::env::var_os(name).is_some())
+                    .map(|f| f.0),
             );
         }
         let driver = System::choose(&avoid, self.features, self.driver_options()).ok()?;
@@ -50,8 +53,11 @@ impl event_config {
     }
 
     pub(crate) fn driver_options(&self) -> Options {
-        let by_env = self.flags & IGNORE_ENV == 0 && std::env::var_os("EVENT_PRECISE_TIMER").is_some();
-        Options { precise: by_env || self.flags & PRECISE_TIMER != 0 }
+        let by_env =
+            self.flags & IGNORE_ENV == 0 && std::env::var_os("EVENT_PRECISE_TIMER").is_some();
+        Options {
+            precise: by_env || self.flags & PRECISE_TIMER != 0,
+        }
     }
 
     pub(crate) fn limit(&self, core: &mut Core<CHost>) {
@@ -105,7 +111,11 @@ pub unsafe extern "C" fn event_config_avoid_method(
     }
     // SAFETY: by this function's contract.
     let (config, name) = unsafe { (&mut *config, CStr::from_ptr(method)) };
-    config.avoid.extend(Method::ALL.iter().filter(|m| m.name().as_bytes() == name.to_bytes()));
+    config.avoid.extend(
+        Method::ALL
+            .iter()
+            .filter(|m| m.name().as_bytes() == name.to_bytes()),
+    );
     0
 }
 
@@ -196,8 +206,12 @@ struct Names([*const c_char; 4]);
 // SAFETY: the strings are constant.
 unsafe impl Sync for Names {}
 
-static METHODS: Names =
-    Names([c"epoll".as_ptr(), c"poll".as_ptr(), c"select".as_ptr(), ptr::null()]);
+static METHODS: Names = Names([
+    c"epoll".as_ptr(),
+    c"poll".as_ptr(),
+    c"select".as_ptr(),
+    ptr::null(),
+]);
 
 /// `event_get_supported_methods`: names, ended by NULL.
 #[unsafe(no_mangle)]

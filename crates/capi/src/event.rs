@@ -35,7 +35,9 @@ pub(crate) struct Once {
 pub(crate) fn nanoseconds(tv: &timeval) -> u64 {
     let seconds = u64::try_from(tv.tv_sec).unwrap_or(0);
     let micros = u64::try_from(tv.tv_usec).unwrap_or(0);
-    seconds.saturating_mul(1_000_000_000).saturating_add(micros.saturating_mul(1000))
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(micros.saturating_mul(1000))
 }
 
 pub(crate) fn timeval_of(time: Duration) -> timeval {
@@ -52,7 +54,11 @@ pub(crate) fn timeval_of(time: Duration) -> timeval {
 pub(crate) unsafe fn take_fired(
     ev: *mut event,
     fired: &Fired<Address<event>>,
-) -> Option<(unsafe extern "C" fn(evutil_socket_t, c_short, *mut c_void), c_int, *mut c_void)> {
+) -> Option<(
+    unsafe extern "C" fn(evutil_socket_t, c_short, *mut c_void),
+    c_int,
+    *mut c_void,
+)> {
     // SAFETY: by this function's contract.
     unsafe {
         if key_of((*ev).ev_evcallback.key) != Some(fired.fired) {
@@ -65,7 +71,11 @@ pub(crate) unsafe fn take_fired(
             (*ev).ev_evcallback.key = 0;
         }
         (*ev).ev_res = fired.what.bits() as c_short;
-        Some(((*ev).ev_evcallback.evcb_callback?, (*ev).ev_fd, (*ev).ev_evcallback.evcb_arg))
+        Some((
+            (*ev).ev_evcallback.evcb_callback?,
+            (*ev).ev_fd,
+            (*ev).ev_evcallback.evcb_arg,
+        ))
     }
 }
 
@@ -110,7 +120,8 @@ unsafe fn assign(
         (*ev).ev_base = base;
         (*ev).ev_events = what;
         if !base.is_null() {
-            (*ev).ev_evcallback.evcb_pri = event_base::with(base, |inner| inner.core.default_priority());
+            (*ev).ev_evcallback.evcb_pri =
+                event_base::with(base, |inner| inner.core.default_priority());
         }
     }
     0
@@ -213,7 +224,8 @@ pub unsafe extern "C" fn event_base_set(base: *mut event_base, ev: *mut event) -
             return -1;
         }
         (*ev).ev_base = base;
-        (*ev).ev_evcallback.evcb_pri = event_base::with(base, |inner| inner.core.default_priority());
+        (*ev).ev_evcallback.evcb_pri =
+            event_base::with(base, |inner| inner.core.default_priority());
     }
     0
 }
@@ -241,9 +253,21 @@ unsafe fn spec_of(ev: *mut event) -> EventSpec<Address<event>> {
 unsafe fn note(ev: *mut event, key: Option<ferrevent_core::EventKey>, info: Option<EventInfo>) {
     let mut flags = EVLIST_INIT;
     if let Some(info) = info {
-        flags |= if info.waits.is_empty() { 0 } else { EVLIST_INSERTED };
-        flags |= if info.active.is_empty() { 0 } else { EVLIST_ACTIVE };
-        flags |= if info.deadline.is_none() { 0 } else { EVLIST_TIMEOUT };
+        flags |= if info.waits.is_empty() {
+            0
+        } else {
+            EVLIST_INSERTED
+        };
+        flags |= if info.active.is_empty() {
+            0
+        } else {
+            EVLIST_ACTIVE
+        };
+        flags |= if info.deadline.is_none() {
+            0
+        } else {
+            EVLIST_TIMEOUT
+        };
     }
     // SAFETY: the caller's `ev` is initialised.
     unsafe {
@@ -260,10 +284,15 @@ unsafe fn note(ev: *mut event, key: Option<ferrevent_core::EventKey>, info: Opti
 pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int {
     // SAFETY: by this function's contract; no user code runs in the closure.
     unsafe {
-        let Some(base) = base_of(ev, "event_add") else { return -1 };
+        let Some(base) = base_of(ev, "event_add") else {
+            return -1;
+        };
         let timeout = tv.as_ref().map(nanoseconds);
         event_base::with(base, |inner| {
             let key = known_key(inner, ev);
+            if timeout.is_some() {
+                inner.refresh_clock();
+            }
             let (core, driver) = inner.parts();
             match core.add_event(key, spec_of(ev), timeout, driver) {
                 Ok(key) => {
@@ -281,8 +310,8 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
 }
 
 unsafe fn base_of(ev: *mut event, function: &str) -> Option<*mut event_base> {
-    // SAFETY: the caller's `ev` is NULL or memory that can be read.
-    let base = if ev.is_null() { ptr::null_mut() } else { unsafe { (*ev).ev_base } };
+    // SAFETY: the caller's `ev` is NULL or an initialised event.
+    let base = unsafe { ev.as_ref() }.map_or(ptr::null_mut(), |ev| ev.ev_base);
     if base.is_null() {
         log::warn(&format!("{function}: event has no event_base set."));
         return None;
@@ -359,7 +388,9 @@ pub unsafe extern "C" fn event_del_noblock(ev: *mut event) -> c_int {
 pub unsafe extern "C" fn event_remove_timer(ev: *mut event) -> c_int {
     // SAFETY: by this function's contract.
     unsafe {
-        let Some(base) = base_of(ev, "event_remove_timer") else { return -1 };
+        let Some(base) = base_of(ev, "event_remove_timer") else {
+            return -1;
+        };
         if (*ev).ev_evcallback.key == 0 {
             return 0;
         }
@@ -382,7 +413,9 @@ pub unsafe extern "C" fn event_remove_timer(ev: *mut event) -> c_int {
 pub unsafe extern "C" fn event_active(ev: *mut event, what: c_int, calls: c_short) {
     // SAFETY: by this function's contract.
     unsafe {
-        let Some(base) = base_of(ev, "event_active") else { return };
+        let Some(base) = base_of(ev, "event_active") else {
+            return;
+        };
         event_base::with(base, |inner| {
             let key = known_key(inner, ev);
             let what = What::from_bits_truncate(what as u16);
@@ -399,14 +432,12 @@ pub unsafe extern "C" fn event_active(ev: *mut event, what: c_int, calls: c_shor
 /// # Safety
 /// `ev` is initialised; `tv` is NULL or valid.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn event_pending(
-    ev: *const event,
-    what: c_short,
-    tv: *mut timeval,
-) -> c_int {
+pub unsafe extern "C" fn event_pending(ev: *const event, what: c_short, tv: *mut timeval) -> c_int {
     // SAFETY: by this function's contract.
     unsafe {
-        let Some(base) = base_of(ev.cast_mut(), "event_pending") else { return 0 };
+        let Some(base) = base_of(ev.cast_mut(), "event_pending") else {
+            return 0;
+        };
         if (*ev).ev_evcallback.key == 0 {
             return 0;
         }
@@ -415,7 +446,10 @@ pub unsafe extern "C" fn event_pending(
         });
         let Some(info) = info else { return 0 };
         let mut happens = info.waits | info.active;
-        happens.set(What::TIMEOUT, info.deadline.is_some() || info.active.contains(What::TIMEOUT));
+        happens.set(
+            What::TIMEOUT,
+            info.deadline.is_some() || info.active.contains(What::TIMEOUT),
+        );
         let asked = What::TIMEOUT | What::IO | What::SIGNAL;
         let pending = happens & asked & What::from_bits_truncate(what as u16);
         if let Some(deadline) = info.deadline
@@ -447,9 +481,13 @@ pub unsafe extern "C" fn event_initialized(ev: *const event) -> c_int {
 pub unsafe extern "C" fn event_priority_set(ev: *mut event, priority: c_int) -> c_int {
     // SAFETY: by this function's contract.
     unsafe {
-        let Some(base) = base_of(ev, "event_priority_set") else { return -1 };
+        let Some(base) = base_of(ev, "event_priority_set") else {
+            return -1;
+        };
         event_base::with(base, |inner| {
-            let Ok(wanted) = u8::try_from(priority) else { return -1 };
+            let Ok(wanted) = u8::try_from(priority) else {
+                return -1;
+            };
             if usize::from(wanted) >= inner.core.priorities() {
                 return -1;
             }
@@ -469,7 +507,9 @@ unsafe extern "C" fn run_once(fd: evutil_socket_t, what: c_short, arg: *mut c_vo
     let once: *mut Once = arg.cast();
     // SAFETY: `arg` is the `Once` that `once` made; it fires only once, and is not pending any more.
     unsafe {
-        event_base::with((*once).ev.ev_base, |inner| inner.onces.retain(|other| *other != once));
+        event_base::with((*once).ev.ev_base, |inner| {
+            inner.onces.retain(|other| *other != once)
+        });
         let (callback, arg) = ((*once).callback, (*once).arg);
         drop(Box::from_raw(once));
         if let Some(callback) = callback {
@@ -711,4 +751,3 @@ pub unsafe extern "C" fn event_priority_init(n: c_int) -> c_int {
     // SAFETY: the current base is live.
     unsafe { crate::base::event_base_priority_init(current(), n) }
 }
-

@@ -51,7 +51,10 @@ const BIND_IPV6ONLY: u32 = 1 << 8;
 
 /// How long accepting rests when the system has no descriptors or memory left: the connection stays in the backlog, and
 /// its descriptor would be reported without end.
-const PAUSE: timeval = timeval { tv_sec: 0, tv_usec: 100_000 };
+const PAUSE: timeval = timeval {
+    tv_sec: 0,
+    tv_usec: 100_000,
+};
 
 const READ_PERSIST: c_short = 0x12;
 
@@ -68,11 +71,19 @@ pub unsafe extern "C" fn evconnlistener_new(
     backlog: c_int,
     fd: evutil_socket_t,
 ) -> *mut evconnlistener {
-    let backlog = if backlog < 0 { DEFAULT_BACKLOG } else { backlog };
+    let backlog = if backlog < 0 {
+        DEFAULT_BACKLOG
+    } else {
+        backlog
+    };
     if backlog > 0 && ferrevent_sys::listen(fd, backlog).is_err() {
         return ptr::null_mut();
     }
-    let lock = if flags & THREADSAFE != 0 { Lock::new() } else { None };
+    let lock = if flags & THREADSAFE != 0 {
+        Lock::new()
+    } else {
+        None
+    };
     // SAFETY: an `event` of zeros is valid, and assigned before it is used; the rest is by this function's contract.
     unsafe {
         let listener = Box::into_raw(Box::new(evconnlistener {
@@ -87,8 +98,22 @@ pub unsafe extern "C" fn evconnlistener_new(
             lock,
         }));
         let this = listener.cast();
-        event_assign(&raw mut (*listener).readable, base, fd, READ_PERSIST, Some(on_readable), this);
-        event_assign(&raw mut (*listener).resume, base, -1, 0, Some(on_resume), this);
+        event_assign(
+            &raw mut (*listener).readable,
+            base,
+            fd,
+            READ_PERSIST,
+            Some(on_readable),
+            this,
+        );
+        event_assign(
+            &raw mut (*listener).resume,
+            base,
+            -1,
+            0,
+            Some(on_resume),
+            this,
+        );
         if flags & DISABLED == 0 {
             evconnlistener_enable(listener);
         }
@@ -116,9 +141,14 @@ pub unsafe extern "C" fn evconnlistener_new_bind(
     let len = usize::try_from(socklen).unwrap_or(0);
     // SAFETY: by this function's contract.
     let bytes = unsafe { std::slice::from_raw_parts(sa.cast::<u8>(), len) };
-    let Some(address) = Address::from_bytes(bytes) else { return ptr::null_mut() };
+    let Some(address) = Address::from_bytes(bytes) else {
+        return ptr::null_mut();
+    };
     let options = Listen {
-        mode: Mode { blocking: false, inheritable: flags & CLOSE_ON_EXEC == 0 },
+        mode: Mode {
+            blocking: false,
+            inheritable: flags & CLOSE_ON_EXEC == 0,
+        },
         reuse_address: flags & REUSEABLE != 0,
         reuse_port: flags & REUSEABLE_PORT != 0,
         v6_only: flags & BIND_IPV6ONLY != 0,
@@ -216,9 +246,7 @@ pub unsafe extern "C" fn evconnlistener_disable(listener: *mut evconnlistener) -
 /// # Safety
 /// `listener` is live.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evconnlistener_get_base(
-    listener: *mut evconnlistener,
-) -> *mut event_base {
+pub unsafe extern "C" fn evconnlistener_get_base(listener: *mut evconnlistener) -> *mut event_base {
     // SAFETY: by this function's contract.
     unsafe { event_get_base(&raw const (*listener).readable) }
 }

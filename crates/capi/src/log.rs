@@ -65,7 +65,9 @@ fn write(level: Level, message: &str) {
     }
     // SAFETY: the pointer was made from an `event_log_cb` in `event_set_log_callback`.
     let callback: event_log_cb = unsafe { std::mem::transmute(callback) };
-    let Ok(text) = CString::new(message.replace('\0', " ")) else { return };
+    let Ok(text) = CString::new(message.replace('\0', " ")) else {
+        return;
+    };
     if let Some(callback) = callback {
         // SAFETY: the program promises a function of this type; the text lives until it returns.
         unsafe { callback(level as c_int, text.as_ptr()) };

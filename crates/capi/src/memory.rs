@@ -22,8 +22,14 @@ pub extern "C" fn event_set_mem_functions(
     release: Release,
 ) {
     let address = |f: Option<*mut c_void>| f.unwrap_or(std::ptr::null_mut());
-    ALLOCATE.store(address(allocate.map(|f| f as *mut c_void)), Ordering::Release);
-    RELEASE.store(address(release.map(|f| f as *mut c_void)), Ordering::Release);
+    ALLOCATE.store(
+        address(allocate.map(|f| f as *mut c_void)),
+        Ordering::Release,
+    );
+    RELEASE.store(
+        address(release.map(|f| f as *mut c_void)),
+        Ordering::Release,
+    );
 }
 
 /// `size` bytes of uninitialised memory, or NULL.

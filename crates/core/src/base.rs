@@ -170,11 +170,10 @@ impl<H: Host> Core<H> {
 
     /// A descriptor is about to be closed that nobody waits on any more: it needs no deregistration of its own.
     pub fn closing_fd(&mut self, fd: Fd, driver: Option<&mut dyn Driver>) {
-        if let Some(driver) = driver {
-            if self.fds.forget_closed(fd) {
+        if let Some(driver) = driver
+            && self.fds.forget_closed(fd) {
                 driver.closing(fd);
             }
-        }
     }
 
     /// There is a new driver, which knows of nothing: everything is registered anew at the next wait (`event_reinit`).

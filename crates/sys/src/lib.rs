@@ -24,7 +24,7 @@ pub use clock::{monotonic, realtime};
 pub use epoll::Epoll;
 pub use poll::Poll;
 pub use select::Select;
-pub use signal::{SIGNAL_LIMIT, SignalInbox};
+pub use signal::{SIGNAL_LIMIT, SignalInbox, fork_generation};
 pub use socket::{
     DEFAULT_BACKLOG, Listen, Mode, accept, bind, close, connect, listen, local_address,
     peer_address, set_close_on_exec, set_nodelay, set_nonblocking, set_option, shutdown,

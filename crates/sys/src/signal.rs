@@ -318,6 +318,14 @@ fn restore(signo: i32, previous: &MaybeUninit<libc::sigaction>) -> io::Result<()
     }
 }
 
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// How many forks lie between this process and the first one that opened a [`SignalInbox`]: whoever keeps the number
+/// learns, without a system call, that it has become a child. `vfork` and raw `clone` are not counted.
+pub fn fork_generation() -> u32 {
+    FORKS.load(Ordering::Relaxed)
+}
+
 /// Lets no fork happen while another thread changes the registry, and tells the child that the other threads' handlers
 /// are gone.
 fn prepare_for_fork() -> io::Result<()> {
@@ -332,6 +340,7 @@ fn prepare_for_fork() -> io::Result<()> {
     }
     extern "C" fn in_child() {
         HANDLERS_RUNNING.store(0, Ordering::SeqCst);
+        FORKS.fetch_add(1, Ordering::SeqCst);
         REGISTRY.release();
     }
 

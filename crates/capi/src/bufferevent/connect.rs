@@ -37,7 +37,11 @@ pub unsafe extern "C" fn bufferevent_socket_connect(
         let _held = hold(bev);
         let begun = if sa.is_null() {
             let fd = (*bev).public.ev_read.ev_fd;
-            if fd < 0 { Err(Refused) } else { begin(bev, fd, kind_of(fd), Connect::Started) }
+            if fd < 0 {
+                Err(Refused)
+            } else {
+                begin(bev, fd, kind_of(fd), Connect::Started)
+            }
         } else {
             let len = usize::try_from(len).unwrap_or(0);
             match Address::from_bytes(std::slice::from_raw_parts(sa.cast(), len)) {
@@ -58,8 +62,8 @@ unsafe fn connect_to(bev: *mut Bev, address: &Address) -> Result<(), Refused> {
             let begun = ferrevent_sys::connect(given, address).map_err(|_| Refused)?;
             return begin(bev, given, kind_of(given), begun);
         }
-        let socket = ferrevent_sys::stream_socket(address.family(), SOCKET_MODE)
-            .map_err(|_| Refused)?;
+        let socket =
+            ferrevent_sys::stream_socket(address.family(), SOCKET_MODE).map_err(|_| Refused)?;
         let begun = ferrevent_sys::connect(std::os::fd::AsRawFd::as_raw_fd(&socket), address)
             .map_err(|_| Refused)?;
         begin(bev, socket.into_raw_fd(), Kind::Stream, begun)
@@ -67,7 +71,10 @@ unsafe fn connect_to(bev: *mut Bev, address: &Address) -> Result<(), Refused> {
 }
 
 /// As libevent makes them: non-blocking, and inherited over `exec`.
-const SOCKET_MODE: Mode = Mode { blocking: false, inheritable: true };
+const SOCKET_MODE: Mode = Mode {
+    blocking: false,
+    inheritable: true,
+};
 
 unsafe fn begin(bev: *mut Bev, fd: c_int, kind: Kind, begun: Connect) -> Result<(), Refused> {
     // SAFETY: the caller's bufferevent is live and its lock held.
@@ -77,10 +84,11 @@ unsafe fn begin(bev: *mut Bev, fd: c_int, kind: Kind, begun: Connect) -> Result<
         with(bev, |inner, key| {
             listen(inner, bev, key);
             let (core, driver) = inner.parts();
-            core.start_connect(key, fd, kind, begun, driver).map_err(|error| {
-                log::warn(&format!("bufferevent_socket_connect: {error}"));
-                Refused
-            })
+            core.start_connect(key, fd, kind, begun, driver)
+                .map_err(|error| {
+                    log::warn(&format!("bufferevent_socket_connect: {error}"));
+                    Refused
+                })
         })
     }
 }
@@ -93,7 +101,9 @@ pub(super) unsafe fn try_next(bev: *mut Bev) -> bool {
     // SAFETY: by this function's contract.
     unsafe {
         loop {
-            let Some(candidates) = &mut (*bev).candidates else { return false };
+            let Some(candidates) = &mut (*bev).candidates else {
+                return false;
+            };
             let Some(address) = candidates.0.pop() else {
                 (*bev).candidates = None;
                 return false;
@@ -157,7 +167,8 @@ pub unsafe extern "C" fn bufferevent_socket_connect_hostname(
         }
         while let Some(address) = addresses.pop() {
             if connect_to(bev, &address).is_ok() {
-                (*bev).candidates = (!addresses.is_empty()).then(|| Box::new(Candidates(addresses)));
+                (*bev).candidates =
+                    (!addresses.is_empty()).then(|| Box::new(Candidates(addresses)));
                 return 0;
             }
         }
@@ -172,14 +183,18 @@ unsafe fn report_failure(bev: *mut Bev, error: c_int) {
         with(bev, |inner, key| {
             listen(inner, bev, key);
             // Deferred, so that nothing is left to call at once.
-            let _ = inner.core.trigger_event(key, StreamEvent::ERROR, error, Trigger::DEFER);
+            let _ = inner
+                .core
+                .trigger_event(key, StreamEvent::ERROR, error, Trigger::DEFER);
         });
     }
 }
 
 /// All addresses of a name, or the resolver's error.
 fn look_up(hostname: &CStr, family: c_int, port: c_int) -> Result<Vec<Address>, c_int> {
-    let Ok(service) = CString::new(port.to_string()) else { return Err(libc::EAI_SERVICE) };
+    let Ok(service) = CString::new(port.to_string()) else {
+        return Err(libc::EAI_SERVICE);
+    };
     let mut found: *mut addrinfo = ptr::null_mut();
     let mut addresses = Vec::new();
     // SAFETY: a zeroed `addrinfo` is the documented way to give hints; the list is walked before it is freed, once.
@@ -200,7 +215,11 @@ fn look_up(hostname: &CStr, family: c_int, port: c_int) -> Result<Vec<Address>, 
         }
         libc::freeaddrinfo(found);
     }
-    if addresses.is_empty() { Err(libc::EAI_NONAME) } else { Ok(addresses) }
+    if addresses.is_empty() {
+        Err(libc::EAI_NONAME)
+    } else {
+        Ok(addresses)
+    }
 }
 
 /// `bufferevent_socket_get_dns_error`: of the last look-up; 0 is none.

@@ -26,7 +26,13 @@ pub unsafe extern "C" fn bufferevent_write(
     size: usize,
 ) -> c_int {
     // SAFETY: by this function's contract.
-    unsafe { if evbuffer_add((*bev).output, data, size) == -1 { -1 } else { 0 } }
+    unsafe {
+        if evbuffer_add((*bev).output, data, size) == -1 {
+            -1
+        } else {
+            0
+        }
+    }
 }
 
 /// `bufferevent_write_buffer`: moves all of `buf`. 0, or -1.
@@ -39,7 +45,13 @@ pub unsafe extern "C" fn bufferevent_write_buffer(
     buf: *mut evbuffer,
 ) -> c_int {
     // SAFETY: by this function's contract.
-    unsafe { if evbuffer_add_buffer((*bev).output, buf) == -1 { -1 } else { 0 } }
+    unsafe {
+        if evbuffer_add_buffer((*bev).output, buf) == -1 {
+            -1
+        } else {
+            0
+        }
+    }
 }
 
 /// `bufferevent_read`: how many bytes were read.
@@ -93,16 +105,15 @@ pub unsafe extern "C" fn bufferevent_get_output(bev: *mut bufferevent) -> *mut e
 
 /// `bufferevent_flush`: on a socket it does nothing, and returns 0.
 #[unsafe(no_mangle)]
-pub extern "C" fn bufferevent_flush(
-    _bev: *mut bufferevent,
-    _what: c_short,
-    _mode: c_int,
-) -> c_int {
+pub extern "C" fn bufferevent_flush(_bev: *mut bufferevent, _what: c_short, _mode: c_int) -> c_int {
     0
 }
 
 /// Runs callbacks that a call of the program's asked for, while a reference keeps the bufferevent.
-unsafe fn call_now(bev: *mut Bev, emit: impl FnOnce(&mut crate::base::Inner, StreamKey) -> Callbacks) {
+unsafe fn call_now(
+    bev: *mut Bev,
+    emit: impl FnOnce(&mut crate::base::Inner, StreamKey) -> Callbacks,
+) {
     // SAFETY: the caller's bufferevent is live and its lock held.
     unsafe {
         let base = (*bev).public.ev_base;
@@ -125,11 +136,7 @@ unsafe fn call_now(bev: *mut Bev, emit: impl FnOnce(&mut crate::base::Inner, Str
 /// # Safety
 /// `bev` is live.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn bufferevent_trigger(
-    bev: *mut bufferevent,
-    what: c_short,
-    options: c_int,
-) {
+pub unsafe extern "C" fn bufferevent_trigger(bev: *mut bufferevent, what: c_short, options: c_int) {
     let bev = bev_of(bev);
     let how = Trigger::from_bits_truncate(options as u32);
     // SAFETY: by this function's contract.
@@ -156,7 +163,9 @@ pub unsafe extern "C" fn bufferevent_trigger_event(
     unsafe {
         let error = *libc::__errno_location();
         let _held = hold(bev);
-        call_now(bev, |inner, key| inner.core.trigger_event(key, event, error, how));
+        call_now(bev, |inner, key| {
+            inner.core.trigger_event(key, event, error, how)
+        });
     }
 }
 
@@ -176,8 +185,13 @@ unsafe fn max_single(bev: *mut bufferevent, dir: Dirs) -> usize {
     // SAFETY: the caller's bufferevent is live.
     unsafe {
         let _held = hold(bev);
-        with(bev, |inner, key| inner.core.stream(key).and_then(|stream| stream.max_single(dir)))
-            .unwrap_or(DEFAULT_SINGLE)
+        with(bev, |inner, key| {
+            inner
+                .core
+                .stream(key)
+                .and_then(|stream| stream.max_single(dir))
+        })
+        .unwrap_or(DEFAULT_SINGLE)
     }
 }
 

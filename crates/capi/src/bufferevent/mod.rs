@@ -24,8 +24,7 @@ use ferrevent_sys::Posix;
 use libc::timeval;
 
 use crate::abi::{
-    bufferevent, bufferevent_data_cb, bufferevent_event_cb, event, event_watermark,
-    evutil_socket_t,
+    bufferevent, bufferevent_data_cb, bufferevent_event_cb, event, event_watermark, evutil_socket_t,
 };
 use crate::base::{Address, Inner, current, dirs, event_base};
 use crate::buffer::{self, BufferOwner, BufferSide, evbuffer};
@@ -36,7 +35,9 @@ use crate::{base, log};
 use connect::Candidates;
 
 /// How bytes move. The C library leaves `SIGPIPE` to the program, as libevent does.
-pub(crate) const TRANSPORT: Posix = Posix { suppress_sigpipe: false };
+pub(crate) const TRANSPORT: Posix = Posix {
+    suppress_sigpipe: false,
+};
 
 /// A bufferevent: the public struct, and behind it what is the library's own.
 #[repr(C)]
@@ -75,6 +76,9 @@ unsafe fn with<R>(bev: *mut Bev, f: impl FnOnce(&mut Inner, StreamKey) -> R) -> 
     unsafe {
         let (base, key) = ((*bev).public.ev_base, (*bev).key);
         event_base::with(base, |inner| {
+            if inner.core.stream(key).is_some_and(Stream::is_timed) {
+                inner.refresh_clock();
+            }
             let result = f(inner, key);
             if let Some(stream) = inner.core.stream(key) {
                 (*bev).public.enabled = c_short::from(stream.enabled().bits());
@@ -92,7 +96,11 @@ fn nursery() -> *mut event_base {
 }
 
 fn kind_of(fd: Fd) -> Kind {
-    if fd < 0 { Kind::Stream } else { TRANSPORT.kind(fd) }
+    if fd < 0 {
+        Kind::Stream
+    } else {
+        TRANSPORT.kind(fd)
+    }
 }
 
 /// `bufferevent_socket_new`
@@ -111,7 +119,11 @@ pub unsafe extern "C" fn bufferevent_socket_new(
     if base.is_null() {
         return ptr::null_mut();
     }
-    let lock = if options.contains(Options::THREADSAFE) { Lock::new() } else { None };
+    let lock = if options.contains(Options::THREADSAFE) {
+        Lock::new()
+    } else {
+        None
+    };
     if options.contains(Options::THREADSAFE) && lock.is_none() {
         log::warn("bufferevent_socket_new: BEV_OPT_THREADSAFE needs evthread_use_pthreads()");
         return ptr::null_mut();
@@ -144,8 +156,14 @@ pub unsafe extern "C" fn bufferevent_socket_new(
                 writecb: None,
                 errorcb: None,
                 cbarg: ptr::null_mut(),
-                timeout_read: timeval { tv_sec: 0, tv_usec: 0 },
-                timeout_write: timeval { tv_sec: 0, tv_usec: 0 },
+                timeout_read: timeval {
+                    tv_sec: 0,
+                    tv_usec: 0,
+                },
+                timeout_write: timeval {
+                    tv_sec: 0,
+                    tv_usec: 0,
+                },
                 enabled: c_short::from(Dirs::WRITE.bits()),
             },
             key,
@@ -155,7 +173,13 @@ pub unsafe extern "C" fn bufferevent_socket_new(
             candidates: None,
         });
         for (buf, side) in [(input, BufferSide::Input), (output, BufferSide::Output)] {
-            buffer::set_owner(buf, Some(BufferOwner { bufferevent: bev, side }));
+            buffer::set_owner(
+                buf,
+                Some(BufferOwner {
+                    bufferevent: bev,
+                    side,
+                }),
+            );
             buffer::set_lock(buf, lock.clone());
         }
         set_public_fd(bev, fd);
@@ -201,7 +225,10 @@ unsafe fn set_public_fd(bev: *mut Bev, fd: Fd) {
 unsafe fn guard_buffers(bev: *mut Bev, guarded: bool) {
     // SAFETY: the caller's bufferevent is live.
     unsafe {
-        let (input, output) = (&mut (*(*bev).public.input).buffer, &mut (*(*bev).public.output).buffer);
+        let (input, output) = (
+            &mut (*(*bev).public.input).buffer,
+            &mut (*(*bev).public.output).buffer,
+        );
         if guarded {
             input.freeze(End::Back);
             output.freeze(End::Front);
@@ -330,7 +357,9 @@ unsafe fn listen(inner: &mut Inner, bev: *mut Bev, key: StreamKey) {
     // SAFETY: the caller's bufferevent is live.
     let public = unsafe { &(*bev).public };
     let (read, write) = (public.readcb.is_some(), public.writecb.is_some());
-    inner.core.set_listening(key, read, write, public.errorcb.is_some());
+    inner
+        .core
+        .set_listening(key, read, write, public.errorcb.is_some());
 }
 
 /// `bufferevent_getcb`
@@ -442,7 +471,9 @@ pub unsafe extern "C" fn bufferevent_setwatermark(
             public.wm_write = event_watermark { low, high };
         }
         with(bev, |inner, key| {
-            inner.parts().0.set_watermark(key, dirs(what), Watermark { low, high });
+            inner
+                .core
+                .set_watermark(key, dirs(what), Watermark { low, high });
         });
     }
 }
@@ -487,16 +518,25 @@ pub unsafe extern "C" fn bufferevent_set_timeouts(
     write: *const timeval,
 ) -> c_int {
     let bev = bev_of(bev);
-    let zero = timeval { tv_sec: 0, tv_usec: 0 };
+    let zero = timeval {
+        tv_sec: 0,
+        tv_usec: 0,
+    };
     // SAFETY: by this function's contract.
     unsafe {
         let _held = hold(bev);
-        let (read, write) = (read.as_ref().unwrap_or(&zero), write.as_ref().unwrap_or(&zero));
+        let (read, write) = (
+            read.as_ref().unwrap_or(&zero),
+            write.as_ref().unwrap_or(&zero),
+        );
         (*bev).public.timeout_read = *read;
         (*bev).public.timeout_write = *write;
         let (read, write) = (nanoseconds(read), nanoseconds(write));
         let some = |timeout: u64| Some(timeout).filter(|&timeout| timeout > 0);
-        with(bev, |inner, key| inner.parts().0.set_timeouts(key, some(read), some(write)));
+        with(bev, |inner, key| {
+            inner.refresh_clock();
+            inner.core.set_timeouts(key, some(read), some(write));
+        });
     }
     0
 }
@@ -506,12 +546,11 @@ pub unsafe extern "C" fn bufferevent_set_timeouts(
 /// # Safety
 /// `bev` is live.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn bufferevent_settimeout(
-    bev: *mut bufferevent,
-    read: c_int,
-    write: c_int,
-) {
-    let seconds = |n: c_int| timeval { tv_sec: i64::from(n), tv_usec: 0 };
+pub unsafe extern "C" fn bufferevent_settimeout(bev: *mut bufferevent, read: c_int, write: c_int) {
+    let seconds = |n: c_int| timeval {
+        tv_sec: i64::from(n),
+        tv_usec: 0,
+    };
     // SAFETY: by this function's contract.
     unsafe { bufferevent_set_timeouts(bev, &seconds(read), &seconds(write)) };
 }
@@ -579,7 +618,12 @@ pub unsafe extern "C" fn bufferevent_get_priority(bev: *const bufferevent) -> c_
     // SAFETY: by this function's contract.
     unsafe {
         let _held = hold(bev);
-        with(bev, |inner, key| inner.core.stream(key).map_or(-1, |s| c_int::from(s.priority())))
+        with(bev, |inner, key| {
+            inner
+                .core
+                .stream(key)
+                .map_or(-1, |s| c_int::from(s.priority()))
+        })
     }
 }
 

@@ -114,7 +114,11 @@ unsafe fn unlocked(bev: *mut Bev, callback: impl FnOnce()) {
     // SAFETY: the caller's bufferevent is alive and its lock held once by the loop; the lock itself is kept here, since
     // the bufferevent may be finalized by the time it is taken again.
     let lock = unsafe {
-        if (*bev).options.contains(Options::UNLOCK_CALLBACKS) { (*bev).lock.clone() } else { None }
+        if (*bev).options.contains(Options::UNLOCK_CALLBACKS) {
+            (*bev).lock.clone()
+        } else {
+            None
+        }
     };
     let Some(lock) = lock else { return callback() };
     lock.release();
@@ -126,17 +130,12 @@ unsafe fn unlocked(bev: *mut Bev, callback: impl FnOnce()) {
 ///
 /// # Safety
 /// The owner is alive, and its lock is held.
-pub(crate) unsafe fn buffer_changed(
-    owner: BufferOwner,
-    added: usize,
-    _deleted: usize,
-    len: usize,
-) {
+pub(crate) unsafe fn buffer_changed(owner: BufferOwner, added: usize, _deleted: usize, len: usize) {
     // SAFETY: by this function's contract.
     unsafe {
         with(owner.bufferevent, |inner, key| match owner.side {
-            BufferSide::Input => inner.parts().0.input_changed(key, len),
-            BufferSide::Output => inner.parts().0.output_changed(key, len, added),
+            BufferSide::Input => inner.core.input_changed(key, len),
+            BufferSide::Output => inner.core.output_changed(key, len, added),
         });
     }
 }

@@ -250,6 +250,11 @@ impl<S> Stream<S> {
         Some(self.half[usize::from(dir == Dirs::WRITE)].timeout).filter(|&timeout| timeout > 0)
     }
 
+    /// Whether it has a timeout, so that the time matters to it.
+    pub fn is_timed(&self) -> bool {
+        self.half.iter().any(|half| half.timeout > 0)
+    }
+
     /// Whether the user has freed it; other references may still keep it.
     pub fn is_freed(&self) -> bool {
         self.freed
