@@ -1,4 +1,57 @@
-//! ferrevent: libevent's event loop, buffers and bufferevents, for Rust.
+//! An event loop, segmented buffers and buffered connections: libevent's ideas, as a safe Rust library.
+//!
+//! A [`Base`] runs callbacks as things happen. A [`BufferEvent`] is a connection that the base reads and writes for you: bytes
+//! come in by one [`Buffer`], go out by another one, and your [`Handler`] is told. A [`Listener`] takes connections, an
+//! [`Event`] waits for anything else: a descriptor, a timer, a signal.
+//!
+//! ```
+//! use ferrevent::{Base, BufferEvent, Condition, Dirs, Handler, Listener};
+//!
+//! /// Sends back whatever comes.
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     fn read(&mut self, base: &mut Base, bev: BufferEvent) {
+//!         if bev.forward(base, bev).is_err() {
+//!             bev.free(base);
+//!         }
+//!     }
+//!
+//!     fn event(&mut self, base: &mut Base, bev: BufferEvent, condition: Condition) {
+//!         println!("{condition}");
+//!         bev.free(base);
+//! #       base.loop_break();
+//!     }
+//! }
+//!
+//! # fn main() -> ferrevent::Result<()> {
+//! let mut base = Base::new()?;
+//! let anywhere = "127.0.0.1:0".parse().expect("an address");
+//! let listener = Listener::bind(&mut base, anywhere, |base, _, stream, peer| {
+//!     println!("{peer} has come");
+//!     let bev = BufferEvent::new(base, stream).and_then(|bev| {
+//!         bev.set_handler(base, Echo);
+//!         bev.enable(base, Dirs::READ)
+//!     });
+//!     if let Err(error) = bev {
+//!         eprintln!("{peer}: {error}");
+//!     }
+//! })?;
+//! # let address = listener.address(&base).expect("it listens");
+//! # drop(std::net::TcpStream::connect(address)?);
+//! base.run()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything belongs to the base; you hold small keys, which are copied freely and never dangle. A callback gets the
+//! base as `&mut Base` and may do anything with it: free the very object that calls, write to another connection, make new
+//! ones. No locks, no `Rc<RefCell<..>>`.
+//!
+//! The [guide] explains it all: [the loop](guide::event_loop), [buffers](guide::buffers),
+//! [bufferevents](guide::bufferevents), and [where libevent's names have gone](guide::coming_from_libevent). The
+//! examples are programs that one would really start: an echo server, a TCP proxy with back-pressure, a chat room, an
+//! HTTP/1.0 client.
 #![forbid(unsafe_code)]
 
 mod base;
@@ -27,6 +80,21 @@ pub use crate::error::{Error, Result};
 pub use crate::event::{Event, Pending};
 pub use crate::listener::{Listener, ListenerBuilder};
 pub use crate::remote::Remote;
+
+/// How it works, and how to use it.
+pub mod guide {
+    #[doc = include_str!("../docs/loop.md")]
+    pub mod event_loop {}
+
+    #[doc = include_str!("../docs/buffers.md")]
+    pub mod buffers {}
+
+    #[doc = include_str!("../docs/bufferevents.md")]
+    pub mod bufferevents {}
+
+    #[doc = include_str!("../docs/coming_from_libevent.md")]
+    pub mod coming_from_libevent {}
+}
 
 /// The core counts time in nanoseconds; 584 years are for ever.
 fn nanos(duration: Duration) -> u64 {
