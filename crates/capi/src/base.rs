@@ -139,7 +139,7 @@ impl Inner {
 
     /// To be called before anything that starts a timeout.
     pub(crate) fn refresh_clock(&mut self) {
-        if !self.core.is_running_callbacks() {
+        if !self.core.has_pass_time() {
             self.core.set_now(monotonic());
         }
     }
@@ -183,7 +183,8 @@ impl Inner {
             .drain(|signal, count| core.handle_signal(signal, count.min(0x7fff) as u16));
         core.handle_ready(&self.ready);
         self.ready.clear();
-        core.wait_done(monotonic());
+        let now = core.needs_time().then(monotonic);
+        core.wait_done(now);
     }
 
     /// A forked child shares the parent's epoll instance, and would steal from it.
@@ -395,7 +396,6 @@ pub unsafe extern "C" fn event_base_loop(base: *mut event_base, flags: c_int) ->
             let begun = inner.core.begin_loop(flags);
             if begun {
                 inner.looper = Some(this_thread());
-                inner.refresh_clock();
             }
             begun
         });
@@ -725,6 +725,9 @@ pub unsafe extern "C" fn event_base_gettimeofday_cached(
         let age = unsafe {
             event_base::with(base, |inner| {
                 let cached = inner.core.is_running_callbacks();
+                if cached {
+                    inner.refresh_clock();
+                }
                 if cached {
                     monotonic().saturating_sub(inner.core.now())
                 } else {

@@ -28,6 +28,8 @@ const MAGIC: u64 = 0x6665_7272_6576_0001;
 /// An event that frees itself after it has run (`event_base_once`).
 pub(crate) struct Once {
     ev: event,
+    /// Where its base's list has it.
+    position: usize,
     callback: event_callback_fn,
     arg: *mut c_void,
 }
@@ -502,14 +504,24 @@ pub unsafe extern "C" fn event_priority_set(ev: *mut event, priority: c_int) -> 
     }
 }
 
+/// Takes a one-off event out of its base's list.
+unsafe fn forget_once(inner: &mut Inner, once: *mut Once) {
+    // SAFETY: the caller's is in the list, and so alive, as are all others there.
+    unsafe {
+        let position = (*once).position;
+        inner.onces.swap_remove(position);
+        if let Some(&moved) = inner.onces.get(position) {
+            (*moved).position = position;
+        }
+    }
+}
+
 /// Runs a one-off event and frees it.
 unsafe extern "C" fn run_once(fd: evutil_socket_t, what: c_short, arg: *mut c_void) {
     let once: *mut Once = arg.cast();
     // SAFETY: `arg` is the `Once` that `once` made; it fires only once, and is not pending any more.
     unsafe {
-        event_base::with((*once).ev.ev_base, |inner| {
-            inner.onces.retain(|other| *other != once)
-        });
+        event_base::with((*once).ev.ev_base, |inner| forget_once(inner, once));
         let (callback, arg) = ((*once).callback, (*once).arg);
         drop(Box::from_raw(once));
         if let Some(callback) = callback {
@@ -545,16 +557,24 @@ pub(crate) unsafe fn once(
     // SAFETY: a `struct event` of zeros is valid, and assigned before it is used; the rest is by contract.
     unsafe {
         let ev = std::mem::MaybeUninit::<event>::zeroed().assume_init();
-        let once = Box::into_raw(Box::new(Once { ev, callback, arg }));
+        let once = Box::into_raw(Box::new(Once {
+            ev,
+            position: 0,
+            callback,
+            arg,
+        }));
         let ev = &raw mut (*once).ev;
         let (fd, what) = if io == 0 { (-1, 0) } else { (fd, io) };
         assign(ev, base, fd, what, Some(run_once), once.cast());
-        event_base::with(base, |inner| inner.onces.push(once));
+        event_base::with(base, |inner| {
+            (*once).position = inner.onces.len();
+            inner.onces.push(once);
+        });
         let at_once = io == 0 && tv.as_ref().is_none_or(|tv| nanoseconds(tv) == 0);
         if at_once {
             event_active(ev, c_int::from(What::TIMEOUT.bits()), 1);
         } else if event_add(ev, tv) < 0 {
-            event_base::with(base, |inner| inner.onces.retain(|other| *other != once));
+            event_base::with(base, |inner| forget_once(inner, once));
             drop(Box::from_raw(once));
             return -1;
         }

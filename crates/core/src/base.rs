@@ -105,6 +105,7 @@ impl<H: Host> Core<H> {
     /// stands still within a pass.
     pub fn set_now(&mut self, now: u64) {
         self.now = self.now.max(now);
+        self.run.timed = true;
     }
 
     /// How many priorities there are.
@@ -171,9 +172,10 @@ impl<H: Host> Core<H> {
     /// A descriptor is about to be closed that nobody waits on any more: it needs no deregistration of its own.
     pub fn closing_fd(&mut self, fd: Fd, driver: Option<&mut dyn Driver>) {
         if let Some(driver) = driver
-            && self.fds.forget_closed(fd) {
-                driver.closing(fd);
-            }
+            && self.fds.forget_closed(fd)
+        {
+            driver.closing(fd);
+        }
     }
 
     /// There is a new driver, which knows of nothing: everything is registered anew at the next wait (`event_reinit`).

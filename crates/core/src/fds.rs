@@ -198,10 +198,12 @@ impl FdTable {
         driver: Option<&mut dyn Driver>,
     ) -> io::Result<()> {
         let entry = self.entry_mut(fd)?;
-        if entry.registered.is_empty() && !desired.is_empty()
-            && let Some(driver) = driver {
-                return entry.register(fd, desired, driver);
-            }
+        if entry.registered.is_empty()
+            && !desired.is_empty()
+            && let Some(driver) = driver
+        {
+            return entry.register(fd, desired, driver);
+        }
         if !entry.dirty && (entry.registered != desired || entry.recheck) {
             entry.dirty = true;
             self.dirty.push(fd);

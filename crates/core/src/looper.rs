@@ -60,6 +60,8 @@ pub(crate) struct Run {
     /// Bufferevents whose output this pass sends first.
     sending: Vec<StreamKey>,
     sending_at: usize,
+    /// Whether the time of this pass is known.
+    pub(crate) timed: bool,
     /// Callbacks that this pass has run so far.
     ran: usize,
     pub(crate) deferred: usize,
@@ -232,9 +234,23 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// The wait is over, at `now`: timers expire, and the pass begins to run what is queued.
-    pub fn wait_done(&mut self, now: u64) {
-        self.set_now(now);
+    /// Whether anything depends on the time at which a wait ends. If not, [`wait_done`](Self::wait_done) may do without.
+    pub fn needs_time(&self) -> bool {
+        !self.timers.is_empty() || self.run.limits.interval.is_some()
+    }
+
+    /// Whether a pass runs whose time is known: it stands still, and [`set_now`](Self::set_now) is not to be called.
+    pub fn has_pass_time(&self) -> bool {
+        self.is_running_callbacks() && self.run.timed
+    }
+
+    /// The wait is over, at `now` (`None` only if nobody [needs](Self::needs_time) it): timers expire, and the pass
+    /// begins to run what is queued.
+    pub fn wait_done(&mut self, now: Option<u64>) {
+        self.run.timed = false;
+        if let Some(now) = now {
+            self.set_now(now);
+        }
         for (priority, item) in std::mem::take(&mut self.later) {
             self.active.push(priority, item);
         }
@@ -281,6 +297,7 @@ impl<H: Host> Core<H> {
 
     fn step_begin(&mut self) -> Option<Step<H>> {
         self.run.running = None;
+        self.run.timed = false;
         if self.run.broken || self.run.exit {
             return self.end_loop(LoopEnd::Stopped);
         }

@@ -44,6 +44,10 @@ impl<T: Copy> Timers<T> {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
     #[cfg(test)]
     fn len(&self) -> usize {
         self.heap.len()

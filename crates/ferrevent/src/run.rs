@@ -138,7 +138,8 @@ impl Base {
         self.core.handle_ready(&self.ready);
         self.collect_signals();
         self.accept_posts();
-        self.core.wait_done(self.driver.now());
+        let now = self.driver.now();
+        self.core.wait_done(Some(now));
         Ok(())
     }
 
