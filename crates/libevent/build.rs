@@ -5,7 +5,7 @@ fn main() {
     for argument in [
         // What programs ask the loader for.
         "-soname,libevent-2.1.so.7",
-        // All symbols are bound at start: a program that needs a missing one fails there, by name.
+        // Our own symbols are bound when we are loaded, and cannot be redirected afterwards.
         "-z,now",
         "-z,relro",
         "-z,noexecstack",
