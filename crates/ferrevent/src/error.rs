@@ -65,6 +65,7 @@ impl From<Error> for io::Error {
         match error {
             Error::Io(error) => error,
             Error::Buffer(error) => error.into(),
+            Error::Lookup { ref source, .. } => Self::new(source.kind(), error),
             Error::Stale => Self::new(io::ErrorKind::NotFound, error),
             Error::NotOnSystem | Error::OnSystem => Self::new(io::ErrorKind::Unsupported, error),
             other => Self::new(io::ErrorKind::InvalidInput, other),

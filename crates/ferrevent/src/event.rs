@@ -316,6 +316,8 @@ impl Base {
         };
         slot.key = fired.key;
         let Some(mut call) = slot.call.take() else {
+            // Its closure has panicked. Nobody would ever see to what made it fire, and the loop would spin.
+            event.free(self);
             return;
         };
         if slot.once {

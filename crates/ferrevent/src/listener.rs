@@ -292,6 +292,8 @@ impl Base {
     fn accept(&mut self, listener: Listener) {
         let slot = self.listeners.get_mut(listener);
         let Some(mut accept) = slot.and_then(|slot| slot.accept.take()) else {
+            // Its closure has panicked, and the loop would spin.
+            listener.disable(self);
             return;
         };
         for _ in 0..MAX_ACCEPT {

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use ferrevent::driver::Features;
-use ferrevent::{Base, Error, Event, LoopEnd, LoopFlags, Method};
+use ferrevent::{Base, Error, Event, LoopEnd, LoopFlags, Method, What};
 use ground::{everywhere, note, notes, run};
 
 const MS: Duration = Duration::from_millis(1);
@@ -183,6 +183,22 @@ fn a_panic_passes_through_and_the_base_goes_on() {
         assert!(outcome.is_err());
         assert_eq!(base.run().unwrap(), LoopEnd::Empty);
         assert_eq!(notes(&mut base), ["still there"]);
+    });
+}
+
+#[test]
+fn an_event_whose_closure_has_panicked_does_not_make_the_loop_spin() {
+    everywhere(|ground| {
+        let mut base = ground.base();
+        let (near, far) = ground.descriptor();
+        let what = What::READ | What::PERSIST;
+        let event = Event::new(&mut base, &near.fd(), what, |_, _, _| panic!("on purpose"));
+        event.add(&mut base, None).unwrap();
+        far.send(b"x");
+        let outcome = catch_unwind(AssertUnwindSafe(|| base.run()));
+        assert!(outcome.is_err());
+        assert_eq!(base.run().unwrap(), LoopEnd::Empty);
+        assert!(!event.exists(&base));
     });
 }
 

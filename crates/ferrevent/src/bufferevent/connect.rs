@@ -60,7 +60,9 @@ impl BufferEvent {
                 if let Some(slot) = base.slot_mut(self) {
                     slot.candidates = addresses;
                 }
-                base.connect_next(self);
+                if let Err(error) = base.connect_next(self) {
+                    self.fail_connect(base, error);
+                }
             }
             Ok(_) => self.fail_lookup(base, host, io::ErrorKind::NotFound.into()),
             Err(error) => self.fail_lookup(base, host, error),
@@ -96,6 +98,10 @@ impl BufferEvent {
             host: host.to_owned(),
             source,
         };
+        self.fail_connect(base, error);
+    }
+
+    fn fail_connect(self, base: &mut Base, error: Error) {
         let dirs = Dirs::empty();
         self.trigger_event(base, Condition::Error { dirs, error });
     }
@@ -119,6 +125,9 @@ impl Base {
             .as_ref()
             .map_or(slot.descriptor.number(), AsRawFd::as_raw_fd);
         let begun = ferrevent_sys::connect(fd, address)?;
+        if begun == Connect::Refused && !slot.candidates.is_empty() {
+            return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into());
+        }
         let started =
             self.core
                 .start_connect(key, fd, Kind::Stream, begun, Some(&mut *self.driver));
@@ -130,21 +139,93 @@ impl Base {
         Ok(started?)
     }
 
-    /// Tries the next address of the host. Returns whether there was one left; when none could even be tried, the
-    /// last failure is told from the loop.
-    pub(super) fn connect_next(&mut self, bev: BufferEvent) -> bool {
-        let mut failure = None;
+    /// Tries the next address of the host. Returns whether there was one.
+    ///
+    /// # Errors
+    /// The last failure, if there were some and none could even be tried.
+    pub(super) fn connect_next(&mut self, bev: BufferEvent) -> Result<bool> {
+        let mut result = Ok(false);
         while let Some(address) = self.slot_mut(bev).and_then(|slot| slot.candidates.pop()) {
             match self.start_connect(bev, &Address::from(address)) {
-                Ok(()) => return true,
-                Err(error) => failure = Some(error),
+                Ok(()) => return Ok(true),
+                Err(error) => result = Err(error),
             }
         }
-        let Some(error) = failure else {
-            return false;
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Callbacks;
+
+    /// How often each thing was told.
+    #[derive(Debug, Default, PartialEq)]
+    struct Told {
+        connected: u32,
+        failed: u32,
+    }
+
+    /// Connects to the addresses of a host that has these.
+    fn connect_to(addresses: &[SocketAddr]) -> Told {
+        let mut base = Base::new().unwrap();
+        base.insert_state(Told::default());
+        let bev = BufferEvent::unconnected(&mut base);
+        let count = Callbacks::new().event(|base, bev, condition| {
+            let told = base.state_mut::<Told>().unwrap();
+            match condition {
+                Condition::Connected => told.connected += 1,
+                _ => told.failed += 1,
+            }
+            bev.free(base);
+        });
+        bev.set_handler(&mut base, count);
+        let slot = base.slot_mut(bev).unwrap();
+        slot.candidates = addresses.iter().rev().copied().collect();
+        if let Err(error) = base.connect_next(bev) {
+            bev.fail_connect(&mut base, error);
+        }
+        let watchdog = base.after(Duration::from_secs(20), |_| panic!("the test hangs"));
+        while bev.exists(&base) {
+            base.run_once().unwrap();
+        }
+        watchdog.free(&mut base);
+        base.remove_state().unwrap()
+    }
+
+    #[test]
+    fn addresses_are_tried_until_one_takes_the_connection() {
+        let closed = {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap()
         };
-        let dirs = Dirs::empty();
-        bev.trigger_event(self, Condition::Error { dirs, error });
-        true
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap();
+        // That one cannot even be tried.
+        let unreachable = "255.255.255.255:9".parse().unwrap();
+        assert_eq!(
+            connect_to(&[closed, unreachable, good, closed]),
+            Told {
+                connected: 1,
+                failed: 0
+            }
+        );
+        for all_bad in [
+            &[closed, closed][..],
+            &[closed, unreachable],
+            &[unreachable],
+        ] {
+            assert_eq!(
+                connect_to(all_bad),
+                Told {
+                    connected: 0,
+                    failed: 1
+                }
+            );
+        }
     }
 }

@@ -24,9 +24,13 @@ impl Base {
                 self.core.handle_written(key, outcome, slot.output.len())
             }
             Io::FinishConnect { fd } => {
-                let outcome = self.transport.take_error(fd);
-                if has_failed(&outcome) && self.connect_next(cookie) {
-                    return;
+                let mut outcome = self.transport.take_error(fd);
+                if has_failed(&outcome) {
+                    match self.connect_next(cookie) {
+                        Ok(true) => return,
+                        Ok(false) => {}
+                        Err(error) => outcome = Err(error.into()),
+                    }
                 }
                 self.core.handle_connected(key, outcome)
             }
