@@ -1,8 +1,10 @@
 //! Deadlines, earliest first and FIFO among equals.
 //!
-//! By hand, because the order of equal deadlines is observable through the C API and because of the lazy re-arm: an
-//! idle timeout moves forward on every read, so moving a deadline *later* only notes the new one (O(1)); the heap entry
-//! is put right when it comes to the top.
+//! By hand, because the order of equal deadlines is observable through the C API, and because nothing but the heap's
+//! own array may be touched on the way: with 10^6 timers every other line of memory is a miss. So a timer does not know
+//! where it stands in the heap. Removing one only marks it, moving one later only notes the new deadline (an idle
+//! timeout moves on every read), moving one earlier adds a second entry; entries that do not tell the truth any more
+//! are put right or dropped when they come to the top, and swept out when they are the majority.
 
 /// Names a timer; stays valid until [`Timers::remove`] or until [`Timers::expire`] has returned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,15 +13,15 @@ pub(crate) struct TimerId(u32);
 /// A 4-ary heap of deadlines in nanoseconds, each with what it belongs to.
 #[derive(Debug)]
 pub(crate) struct Timers<T> {
-    heap: Vec<HeapEntry>,
+    heap: Vec<Entry>,
     timers: Vec<Timer<T>>,
     free: Vec<u32>,
     next_order: u32,
 }
 
-/// Where the heap *believes* the timer stands: never later than the truth in [`Timer::deadline`].
+/// A place in the heap. It stands for its timer only as long as [`Timer::entry`] is its order.
 #[derive(Clone, Copy, Debug)]
-struct HeapEntry {
+struct Entry {
     deadline: u64,
     order: u32,
     id: u32,
@@ -30,9 +32,16 @@ struct Timer<T> {
     deadline: u64,
     /// Order of arming among equal deadlines; wraps, and is compared as a difference.
     order: u32,
-    position: u32,
+    /// The order of the entry that stands for this timer, and is never later than its deadline; [`REMOVED`]: none.
+    entry: u32,
     owner: T,
 }
+
+/// No entry has this order.
+const REMOVED: u32 = 0;
+
+/// So few entries are never worth a sweep.
+const SWEEP_FROM: usize = 64;
 
 impl<T: Copy> Timers<T> {
     pub(crate) const fn new() -> Self {
@@ -40,26 +49,24 @@ impl<T: Copy> Timers<T> {
             heap: Vec::new(),
             timers: Vec::new(),
             free: Vec::new(),
-            next_order: 0,
+            next_order: REMOVED,
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.len() == 0
     }
 
-    #[cfg(test)]
     fn len(&self) -> usize {
-        self.heap.len()
+        self.timers.len() - self.free.len()
     }
 
     pub(crate) fn insert(&mut self, deadline: u64, owner: T) -> TimerId {
         let order = self.take_order();
-        let position = self.heap.len() as u32;
         let timer = Timer {
             deadline,
             order,
-            position,
+            entry: order,
             owner,
         };
         let id = match self.free.pop() {
@@ -72,12 +79,11 @@ impl<T: Copy> Timers<T> {
                 (self.timers.len() - 1) as u32
             }
         };
-        self.heap.push(HeapEntry {
+        self.push(Entry {
             deadline,
             order,
             id,
         });
-        self.sift_up(position as usize);
         TimerId(id)
     }
 
@@ -85,16 +91,16 @@ impl<T: Copy> Timers<T> {
     pub(crate) fn set(&mut self, id: TimerId, deadline: u64) {
         let order = self.take_order();
         let timer = &mut self.timers[id.0 as usize];
+        let earlier = deadline < timer.deadline;
         timer.deadline = deadline;
         timer.order = order;
-        let position = timer.position as usize;
-        if deadline < self.heap[position].deadline {
-            self.heap[position] = HeapEntry {
+        if earlier {
+            timer.entry = order;
+            self.push(Entry {
                 deadline,
                 order,
                 id: id.0,
-            };
-            self.sift_up(position);
+            });
         }
     }
 
@@ -103,23 +109,33 @@ impl<T: Copy> Timers<T> {
     }
 
     pub(crate) fn remove(&mut self, id: TimerId) {
-        let position = self.timers[id.0 as usize].position as usize;
+        self.timers[id.0 as usize].entry = REMOVED;
         self.free.push(id.0);
-        let Some(last) = self.heap.pop() else { return };
-        if position == self.heap.len() {
-            return;
-        }
-        self.heap[position] = last;
-        self.timers[last.id as usize].position = position as u32;
-        if !self.sift_up(position) {
-            self.sift_down(position);
+        if self.is_empty() {
+            self.heap.clear();
         }
     }
 
     /// The earliest deadline.
     pub(crate) fn next_deadline(&mut self) -> Option<u64> {
-        self.settle_top();
-        self.heap.first().map(|entry| entry.deadline)
+        while let Some(top) = self.heap.first().copied() {
+            let timer = &mut self.timers[top.id as usize];
+            if timer.entry == top.order && timer.order == top.order {
+                return Some(top.deadline);
+            }
+            if timer.entry == top.order {
+                timer.entry = timer.order;
+                self.heap[0] = Entry {
+                    deadline: timer.deadline,
+                    order: timer.order,
+                    id: top.id,
+                };
+                self.sift_down(0);
+            } else {
+                self.pop();
+            }
+        }
+        None
     }
 
     /// Takes out the earliest timer if it is due at `now`, with its deadline.
@@ -127,45 +143,55 @@ impl<T: Copy> Timers<T> {
         let deadline = self.next_deadline().filter(|&deadline| deadline <= now)?;
         let id = self.heap[0].id;
         let owner = self.timers[id as usize].owner;
+        self.pop();
         self.remove(TimerId(id));
         Some((deadline, owner))
     }
 
     fn take_order(&mut self) -> u32 {
         self.next_order = self.next_order.wrapping_add(1);
+        if self.next_order == REMOVED {
+            self.next_order += 1;
+        }
         self.next_order
     }
 
-    /// Puts entries at the top right until the top one tells the truth.
-    fn settle_top(&mut self) {
-        while let Some(top) = self.heap.first().copied() {
-            let timer = &self.timers[top.id as usize];
-            if timer.order == top.order {
-                return;
-            }
-            self.heap[0] = HeapEntry {
-                deadline: timer.deadline,
-                order: timer.order,
-                id: top.id,
-            };
+    fn push(&mut self, entry: Entry) {
+        if self.heap.len() >= SWEEP_FROM && self.heap.len() > 2 * self.len() {
+            self.sweep();
+        }
+        self.heap.push(entry);
+        self.sift_up(self.heap.len() - 1);
+    }
+
+    fn pop(&mut self) {
+        self.heap.swap_remove(0);
+        if !self.heap.is_empty() {
             self.sift_down(0);
         }
     }
 
-    /// Returns whether the entry moved.
-    fn sift_up(&mut self, mut position: usize) -> bool {
-        let start = position;
+    /// Drops all entries that stand for nothing.
+    fn sweep(&mut self) {
+        let timers = &self.timers;
+        self.heap
+            .retain(|entry| timers[entry.id as usize].entry == entry.order);
+        for position in (0..self.heap.len().div_ceil(4)).rev() {
+            self.sift_down(position);
+        }
+    }
+
+    fn sift_up(&mut self, mut position: usize) {
         let entry = self.heap[position];
         while position > 0 {
             let parent = (position - 1) / 4;
             if !earlier(&entry, &self.heap[parent]) {
                 break;
             }
-            self.place(position, self.heap[parent]);
+            self.heap[position] = self.heap[parent];
             position = parent;
         }
-        self.place(position, entry);
-        position != start
+        self.heap[position] = entry;
     }
 
     fn sift_down(&mut self, mut position: usize) {
@@ -185,20 +211,15 @@ impl<T: Copy> Timers<T> {
             if !earlier(&self.heap[least], &entry) {
                 break;
             }
-            self.place(position, self.heap[least]);
+            self.heap[position] = self.heap[least];
             position = least;
         }
-        self.place(position, entry);
-    }
-
-    fn place(&mut self, position: usize, entry: HeapEntry) {
         self.heap[position] = entry;
-        self.timers[entry.id as usize].position = position as u32;
     }
 }
 
-fn earlier(a: &HeapEntry, b: &HeapEntry) -> bool {
-    (a.deadline, 0) < (b.deadline, 0)
+fn earlier(a: &Entry, b: &Entry) -> bool {
+    a.deadline < b.deadline
         || a.deadline == b.deadline && (a.order.wrapping_sub(b.order) as i32) < 0
 }
 
