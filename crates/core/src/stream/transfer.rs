@@ -96,6 +96,8 @@ impl<H: Host> Core<H> {
         }
         if len == 0 {
             self.disarm(key, Side::Write);
+            // A driver that reports levels would go on to report this one.
+            self.note_fd(key);
         } else {
             self.restart_stream_timer(key, Side::Write);
             if sent.blocked {
