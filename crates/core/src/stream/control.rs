@@ -273,6 +273,7 @@ impl<H: Host> Core<H> {
         stream.fd = fd;
         stream.kind = kind;
         stream.end_seen = false;
+        stream.connecting = Connecting::No;
         if begun == Connect::Refused {
             let event = StreamEvent::ERROR;
             self.disable(key, Dirs::all());
