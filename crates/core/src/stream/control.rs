@@ -108,6 +108,9 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get_mut(key) else {
             return Ok(());
         };
+        if stream.freed {
+            return Ok(());
+        }
         stream.enabled |= dirs;
         for side in Side::BOTH {
             if dirs.contains(side.dirs()) && self.streams[key].side(side).suspended.is_empty() {
@@ -348,10 +351,8 @@ impl<H: Host> Core<H> {
         }
         stream.freed = true;
         self.silence(key);
-        for side in Side::BOTH {
-            self.disarm(key, side);
-        }
-        self.note_fd(key);
+        // At once, even if it lives on: its user may close the descriptor, and have the number back for another.
+        self.detach(key);
         self.release(key)
     }
 
