@@ -1,0 +1,128 @@
+//! Bufferevents in random situations, against a model, with a driver that knows edges and one that does not.
+//!
+//! `FERREVENT_SEEDS` is the number of situations, `FERREVENT_SEED` runs a single one.
+
+mod model;
+mod remote;
+#[path = "../shell/mod.rs"]
+mod shell;
+mod user;
+
+use std::time::Duration;
+
+use ferrevent_core::{Dirs, LoopEnd, LoopFlags, Watermark};
+use ferrevent_sim::{Faults, Random, World};
+
+use crate::shell::Shell;
+use crate::user::Tester;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Half of the worlds are wild or perfect, the others somewhere between.
+fn faults(random: &mut Random) -> Faults {
+    let mut odds = |most: u64| random.below(most) as u8;
+    let between = Faults {
+        short_read: odds(60),
+        short_write: odds(60),
+        would_block: odds(40),
+        interrupted: odds(20),
+        spurious: odds(30),
+        early_return: odds(20),
+        partial: odds(50),
+        shuffled: odds(2) == 1,
+        max_delay: Duration::from_micros(random.below(20_000)),
+        capacity: 100 + random.below(70_000) as usize,
+    };
+    match random.below(4) {
+        0 => Faults::none(),
+        1 => Faults::wild(),
+        _ => between,
+    }
+}
+
+/// One situation from beginning to end; returns its trace.
+fn play(seed: u64, edge: bool) -> Vec<String> {
+    let mut random = Random::new(seed);
+    let world = World::new(seed, faults(&mut random));
+    let _confession = shell::Confession(&world);
+    let mut shell = Shell::new(&world, edge);
+    if random.chance(30) {
+        shell.core.set_priorities(3).expect("nothing is active");
+    }
+    let mut tester = Tester::new(random);
+    for _ in 0..1 + tester.random.below(3) {
+        tester.add(&mut shell);
+    }
+    for _ in 0..4 + tester.random.below(12) {
+        for _ in 0..tester.random.below(5) {
+            tester.act(&mut shell);
+        }
+        tester.plan(&world);
+        tester.budget = 20;
+        let within = 1 + tester.random.below(60_000_000);
+        run(&mut shell, &mut tester, within);
+    }
+    let settled = tester.settle(&mut shell);
+    // Everything that is on its way arrives, in bounded time.
+    for _ in 0..20 {
+        tester.run_until(&mut shell, 3 * SECOND);
+    }
+    tester.check_settled(&shell, &settled);
+    tester.end(&mut shell);
+    let end = shell.run(&mut tester, LoopFlags::empty());
+    assert_eq!(end.expect("nothing to wait for"), LoopEnd::Empty);
+    tester.check_ended(&shell);
+    world.trace()
+}
+
+/// Runs a loop of any kind; each must return in time.
+fn run(shell: &mut Shell, tester: &mut Tester, within: u64) {
+    match tester.random.below(6) {
+        0 => {
+            let end = shell.run(tester, LoopFlags::NONBLOCK);
+            end.expect("it does not wait");
+        }
+        1 | 2 => tester.run_once(shell, within),
+        _ => tester.run_until(shell, within),
+    }
+}
+
+#[test]
+fn they_do_as_the_model_says_with_edges() {
+    shell::for_each_seed(shell::seeds(10_000), |seed| {
+        play(seed, true);
+    });
+}
+
+#[test]
+fn they_do_as_the_model_says_with_levels() {
+    shell::for_each_seed(shell::seeds(10_000), |seed| {
+        play(seed, false);
+    });
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 0..20 {
+        for edge in [false, true] {
+            assert_eq!(play(seed, edge), play(seed, edge), "seed {seed}");
+        }
+    }
+}
+
+/// The marks of a user who takes part of what there is.
+fn any_mark(random: &mut Random) -> Watermark {
+    let low = match random.below(3) {
+        0 => random.below(5000) as usize,
+        _ => 0,
+    };
+    let high = match random.below(3) {
+        0 => 1 + random.below(10_000) as usize,
+        _ => 0,
+    };
+    Watermark { low, high }
+}
+
+fn any_dirs(random: &mut Random) -> Dirs {
+    [Dirs::READ, Dirs::WRITE, Dirs::all()][random.below(3) as usize]
+}
