@@ -219,9 +219,11 @@ impl<H: Host> Core<H> {
         let priority = stream.priority;
         let half = stream.side_mut(side);
         half.timer = None;
-        // What became ready in the same pass wins.
         if half.armed && half.node == NO_NODE {
             half.node = self.active.push(priority, Item::TimedOut(key, side));
+        } else {
+            // What became ready in the same pass wins; it may turn out to be nothing, and then the time runs on.
+            self.restart_stream_timer(key, side);
         }
     }
 
