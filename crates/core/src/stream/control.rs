@@ -206,11 +206,8 @@ impl<H: Host> Core<H> {
         let half = stream.side_mut(Side::Write);
         let was_empty = half.len == 0;
         half.len = len;
-        if added == 0 || half.armed && half.node != NO_NODE {
-            return;
-        }
         let (armed, free) = (half.armed, half.suspended.is_empty());
-        if !stream.enabled.contains(Dirs::WRITE) || !free || stream.freed {
+        if added == 0 || !stream.enabled.contains(Dirs::WRITE) || !free || stream.freed {
             return;
         }
         if !armed {
@@ -218,11 +215,13 @@ impl<H: Host> Core<H> {
             self.note_fd(key);
             return;
         }
-        if was_empty {
+        // While connecting, the timeout is the attempt's.
+        if was_empty && stream.connecting == Connecting::No {
             self.restart_stream_timer(key, Side::Write);
         }
         let stream = &self.streams[key];
-        if stream.side(Side::Write).ready && stream.is_usable() {
+        let half = stream.side(Side::Write);
+        if half.node == NO_NODE && half.ready && stream.is_usable() {
             self.queue_unsent(key);
         }
     }
