@@ -83,7 +83,7 @@ impl<H: Host> Core<H> {
             return;
         }
         if len < before || len > high {
-            stream.call_again = true;
+            stream.call_again = stream.listens.contains(Listens::READ);
             self.queue_again(key);
         }
     }

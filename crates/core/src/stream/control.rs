@@ -7,7 +7,7 @@ use crate::active::NO_NODE;
 use crate::base::{Core, Host, Item, StreamKey, TimerOwner};
 use crate::driver::{Connect, Driver, Fd, Kind};
 use crate::fds::User;
-use crate::flags::{Dirs, Options, StreamEvent};
+use crate::flags::{Dirs, Options, StreamEvent, Trigger};
 
 impl<H: Host> Core<H> {
     /// A bufferevent's state.
@@ -87,6 +87,7 @@ impl<H: Host> Core<H> {
         stream.listens.set(Listens::READ, read);
         stream.listens.set(Listens::WRITE, write);
         stream.listens.set(Listens::EVENT, event);
+        stream.call_again &= read;
         stream.deferred.read &= read;
         stream.deferred.write &= write;
         if !event {
@@ -277,16 +278,10 @@ impl<H: Host> Core<H> {
         stream.end_seen = false;
         stream.connecting = Connecting::No;
         if begun == Connect::Refused {
-            let event = StreamEvent::ERROR;
             self.disable(key, Dirs::all());
-            self.defer(
-                key,
-                Callbacks {
-                    event,
-                    error: ECONNREFUSED,
-                    ..Callbacks::NONE
-                },
-            );
+            // Later, as the call itself has succeeded; so nothing is to be called at once.
+            let event = StreamEvent::ERROR;
+            let _ = self.trigger_event(key, event, ECONNREFUSED, Trigger::DEFER);
             return Ok(());
         }
         let done = begun == Connect::Done;
