@@ -31,7 +31,7 @@ fn faults(random: &mut Random) -> Faults {
         partial: odds(50),
         shuffled: odds(2) == 1,
         max_delay: Duration::from_micros(random.below(20_000)),
-        capacity: 100 + random.below(70_000) as usize,
+        capacity: 400 + random.below(70_000) as usize,
     };
     match random.below(4) {
         0 => Faults::none(),

@@ -22,7 +22,7 @@ pub(crate) enum Connecting {
 
 /// Callbacks that are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Due {
+pub(crate) struct Due {
     read: bool,
     write: bool,
     event: StreamEvent,
@@ -30,7 +30,7 @@ struct Due {
 }
 
 impl Due {
-    const NONE: Self = Self {
+    pub(crate) const NONE: Self = Self {
         read: false,
         write: false,
         event: StreamEvent::empty(),
@@ -156,14 +156,7 @@ impl Model {
     pub(crate) fn set_listening(&mut self, listens: [bool; 3]) {
         self.listens = listens;
         self.again &= listens[0];
-        for due in [&mut self.now, &mut self.later] {
-            due.read &= listens[0];
-            due.write &= listens[1];
-            if !listens[2] {
-                due.event = StreamEvent::empty();
-                due.error = 0;
-            }
-        }
+        self.later = self.heard(self.later);
     }
 
     pub(crate) fn take_input(&mut self, count: usize, now: u64) -> Vec<u8> {
@@ -200,7 +193,8 @@ impl Model {
         self.disarm(WRITE);
         if begun == Connect::Refused {
             self.disable(Dirs::all());
-            self.add_later(Due::event(StreamEvent::ERROR, ECONNREFUSED));
+            let due = Due::event(StreamEvent::ERROR, ECONNREFUSED);
+            self.add_later(self.heard(due));
             return;
         }
         self.connecting = match begun {
@@ -258,9 +252,10 @@ impl Model {
                 self.restart(side, now);
             }
             let deadline = self.deadlines[side].unwrap_or(u64::MAX);
+            let early = until.is_some_and(|until| until <= deadline);
             assert!(
-                until.is_some_and(|until| until <= deadline) || !idle,
-                "the loop waits too long"
+                early || !idle,
+                "a wait at {now} until {until:?} oversleeps {deadline}: {self:?}"
             );
         }
         if idle {
@@ -444,9 +439,16 @@ impl Model {
         }
     }
 
-    /// All that was due at once has been called.
-    pub(crate) fn returned(&self) {
-        assert_eq!(self.now, Due::NONE, "a callback was forgotten");
+    /// Something is to be called inside a callback: what is due after that one is put aside.
+    pub(crate) fn nest(&mut self) -> Due {
+        std::mem::replace(&mut self.now, Due::NONE)
+    }
+
+    /// All that was due at once has been called; goes on with what was put aside.
+    pub(crate) fn returned(&mut self, outer: Due) {
+        // What was due, but was not set any more when its turn came, is not called.
+        let now = std::mem::replace(&mut self.now, outer);
+        assert_eq!(self.heard(now), Due::NONE, "a callback was forgotten");
     }
 
     // The rules.
@@ -506,12 +508,17 @@ impl Model {
         self.emit(Due::event(event | direction, error), false);
     }
 
-    fn emit(&mut self, due: Due, defer: bool) {
-        let heard = Due {
+    /// Only those that are set.
+    fn heard(&self, due: Due) -> Due {
+        Due {
             read: due.read && self.listens[0],
             write: due.write && self.listens[1],
             ..if self.listens[2] { due } else { Due::NONE }
-        };
+        }
+    }
+
+    fn emit(&mut self, due: Due, defer: bool) {
+        let heard = self.heard(due);
         if defer || self.options.contains(Options::DEFER_CALLBACKS) {
             self.add_later(heard);
             return;
@@ -527,11 +534,9 @@ impl Model {
     fn add_later(&mut self, due: Due) {
         self.later.read |= due.read;
         self.later.write |= due.write;
-        if self.listens[2] {
-            self.later.event |= due.event;
-            if due.error != 0 {
-                self.later.error = due.error;
-            }
+        self.later.event |= due.event;
+        if due.error != 0 {
+            self.later.error = due.error;
         }
     }
 }

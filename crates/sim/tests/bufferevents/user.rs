@@ -6,7 +6,7 @@ use ferrevent_core::driver::{Fd, Ready};
 use ferrevent_core::{Dirs, EventSpec, Fired, LoopFlags, Options, StreamEvent, Trigger, What};
 use ferrevent_sim::{Dial, Random, World};
 
-use crate::model::{Connecting, Model};
+use crate::model::{Connecting, Due, Model};
 use crate::remote::{self, Shared};
 use crate::shell::{Call, Did, Outcome, Shell, User};
 use crate::{any_dirs, any_mark};
@@ -264,7 +264,7 @@ impl Tester {
             }
         }
         for remote in &self.remotes {
-            drink(&shell.world, remote.clone(), 400);
+            drink(&shell.world, remote.clone(), DRY);
         }
         self.compare(shell);
         settled
@@ -278,6 +278,10 @@ impl Tester {
                 continue;
             };
             let remote = remote.lock();
+            // So may one have been reset.
+            if remote.broken {
+                continue;
+            }
             assert_eq!(remote.read, remote.sent, "all that was sent has been read");
             assert_eq!(
                 stream.model.eofs,
@@ -353,6 +357,7 @@ impl Tester {
         how.set(Trigger::IGNORE_WATERMARKS, self.random.chance(50));
         let key = shell.key(id);
         let model = &mut self.streams[id].model;
+        let outer = model.nest();
         let callbacks = if self.random.chance(70) {
             model.trigger(dirs, how);
             shell.core.trigger(key, dirs, how)
@@ -361,7 +366,7 @@ impl Tester {
             shell.core.trigger_event(key, StreamEvent::ERROR, 5, how)
         };
         shell.call(self, id, callbacks);
-        self.streams[id].model.returned();
+        self.streams[id].model.returned(outer);
     }
 
     fn free(&mut self, shell: &mut Shell, id: usize) {
@@ -547,7 +552,7 @@ impl User for Tester {
     }
 
     fn returned(&mut self, shell: &mut Shell, id: usize) {
-        self.streams[id].model.returned();
+        self.streams[id].model.returned(Due::NONE);
         self.compare(shell);
     }
 
@@ -568,12 +573,24 @@ fn written_sequence(id: usize) -> u64 {
     1000 + id as u64
 }
 
-/// Has a far end take everything that comes, for so many rounds.
+/// Has a far end take everything that comes, until nothing has come for so many rounds.
 fn drink(world: &World, remote: Shared, rounds: u32) {
-    world.after(Duration::from_millis(100), move |world| {
-        remote.lock().receive(usize::MAX);
+    let pause = if rounds == DRY { 2 } else { 20 };
+    world.after(Duration::from_millis(pause), move |world| {
+        let mut lent = remote.lock();
+        let before = lent.received;
+        lent.receive(usize::MAX);
+        let rounds = if lent.received > before {
+            DRY
+        } else {
+            rounds - 1
+        };
+        drop(lent);
         if rounds > 0 {
-            drink(world, remote.clone(), rounds - 1);
+            drink(world, remote, rounds);
         }
     });
 }
+
+/// Longer than a connection attempt takes.
+const DRY: u32 = 60;
