@@ -11,6 +11,7 @@ use ferrevent_conformance::{Case, Program, compile_all, in_parallel};
 use ferrevent_workbench as workbench;
 
 #[test]
+#[ignore = "slow: every case under valgrind"]
 fn no_case_makes_our_library_touch_or_lose_memory() {
     workbench::apt_install(&["valgrind"]).unwrap();
     let dir = workbench::library().unwrap();

@@ -6,16 +6,15 @@
 #![allow(non_camel_case_types, reason = "these are C's names")]
 
 use std::cell::UnsafeCell;
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ferrevent_core::driver::{Driver, Ready};
 use ferrevent_core::{
-    Core, Dirs, EventKey, Fired, Host, LoopEnd, LoopFlags, SignalChange, Step, What, timeout_until,
+    Core, Dirs, EventKey, Host, LoopEnd, LoopFlags, SignalChange, Step, What, timeout_until,
 };
 use ferrevent_sys::{SignalInbox, System, Waker, monotonic};
 use libc::timeval;
@@ -25,6 +24,7 @@ use crate::buffer::{self, evbuffer};
 use crate::bufferevent::{self, Bev};
 use crate::config::event_config;
 use crate::event::{Once, nanoseconds};
+use crate::lock::Leaf;
 use crate::{event as events, lock, log};
 
 /// The cookies of the C library are addresses.
@@ -70,13 +70,8 @@ pub(crate) enum Task {
 /// An event base.
 pub struct event_base {
     leaf: Option<Leaf>,
-    inner: UnsafeCell<Inner>,
-}
-
-struct Leaf {
-    mutex: Mutex<()>,
-    /// A callback has returned that somebody waits for.
-    returned: Condvar,
+    /// `None` once the base has been freed.
+    inner: UnsafeCell<Option<Inner>>,
 }
 
 /// What the leaf lock guards.
@@ -100,6 +95,48 @@ pub(crate) struct Inner {
     options: ferrevent_sys::Options,
 }
 
+/// Freed bases. Programs delete and free events whose base has gone, and in a program with threads that must ask the
+/// base whether the event's callback runs: so its memory stays a (freed) base, and is used again for new ones only after
+/// a good while.
+mod retired {
+    use std::collections::VecDeque;
+    use std::sync::{Mutex, PoisonError};
+
+    use super::event_base;
+
+    struct Pointer(*mut event_base);
+
+    // SAFETY: nobody else uses what a retired base owns, which is nothing but its lock.
+    unsafe impl Send for Pointer {}
+
+    static RETIRED: Mutex<VecDeque<Pointer>> = Mutex::new(VecDeque::new());
+
+    const KEPT: usize = 64;
+
+    pub(super) fn take(base: event_base) -> *mut event_base {
+        let mut retired = RETIRED.lock().unwrap_or_else(PoisonError::into_inner);
+        if retired.len() <= KEPT {
+            return Box::into_raw(Box::new(base));
+        }
+        let Some(Pointer(reused)) = retired.pop_front() else {
+            return Box::into_raw(Box::new(base));
+        };
+        // SAFETY: it came from `Box::into_raw`, and has been out of use for long.
+        unsafe { *reused = base };
+        reused
+    }
+
+    /// # Safety
+    /// `base` is live, and not used any more.
+    pub(super) unsafe fn put(base: *mut event_base) {
+        // SAFETY: by this function's contract.
+        let inner = unsafe { (*(*base).inner.get()).take() };
+        drop(inner);
+        let mut retired = RETIRED.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.push_back(Pointer(base));
+    }
+}
+
 /// The base of the functions that take none.
 static CURRENT: AtomicPtr<event_base> = AtomicPtr::new(ptr::null_mut());
 
@@ -108,23 +145,42 @@ pub(crate) fn current() -> *mut event_base {
 }
 
 impl event_base {
-    /// Runs `f` on the core, with the lock held.
+    /// Runs `f` on the core, with the lock held. A base that has been freed ends the program.
     ///
     /// # Safety
-    /// `this` is a live base, and `f` neither runs user code nor comes back here.
+    /// `this` is a base, and `f` neither runs user code nor comes back here.
+    #[inline]
     pub(crate) unsafe fn with<R>(this: *mut Self, f: impl FnOnce(&mut Inner) -> R) -> R {
-        // SAFETY: `this` is live; `leaf` does not change after construction.
+        // SAFETY: handed through.
+        match unsafe { Self::try_with(this, f) } {
+            Some(result) => result,
+            None => log::fatal("an event_base was used after event_base_free"),
+        }
+    }
+
+    /// As [`with`](Self::with), but does nothing on a base that has been freed.
+    ///
+    /// # Safety
+    /// As [`with`](Self::with).
+    #[inline]
+    pub(crate) unsafe fn try_with<R>(
+        this: *mut Self,
+        f: impl FnOnce(&mut Inner) -> R,
+    ) -> Option<R> {
+        // SAFETY: the memory of a base stays one; `leaf` does not change while it is in use.
         let _held = unsafe { (*this).leaf.as_ref() }.map(Leaf::hold);
         // SAFETY: the lock, or the program's promise to use one thread, keeps others out, and by this function's
         // contract no outer call of it is still at work.
-        f(unsafe { &mut *(*this).inner.get() })
+        unsafe { (*(*this).inner.get()).as_mut() }.map(f)
     }
-}
 
-impl Leaf {
-    fn hold(&self) -> MutexGuard<'_, ()> {
-        // Nothing panics while holding it: release builds abort.
-        self.mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether several threads may use the base at once.
+    ///
+    /// # Safety
+    /// `this` is a base, freed or not.
+    pub(crate) unsafe fn is_shared(this: *mut Self) -> bool {
+        // SAFETY: by this function's contract.
+        unsafe { (*this).leaf.is_some() }
     }
 }
 
@@ -238,10 +294,7 @@ pub(crate) fn new_base(config: &event_config) -> *mut event_base {
     let mut core = Core::new(driver.features());
     config.limit(&mut core);
     core.set_now(monotonic());
-    let leaf = (lock::threads_enabled() && !config.lockless()).then(|| Leaf {
-        mutex: Mutex::new(()),
-        returned: Condvar::new(),
-    });
+    let leaf = (lock::threads_enabled() && !config.lockless()).then(Leaf::new);
     let inner = Inner {
         core,
         method: config.method_name(&driver),
@@ -258,10 +311,10 @@ pub(crate) fn new_base(config: &event_config) -> *mut event_base {
         freed: false,
         options: config.driver_options(),
     };
-    Box::into_raw(Box::new(event_base {
+    retired::take(event_base {
         leaf,
-        inner: UnsafeCell::new(inner),
-    }))
+        inner: UnsafeCell::new(Some(inner)),
+    })
 }
 
 /// `event_base_new`
@@ -344,7 +397,7 @@ pub(crate) unsafe fn drop_if_unused(base: *mut event_base) {
             inner.freed && inner.core.stream_cookies().next().is_none()
         });
         if unused {
-            drop(Box::from_raw(base));
+            retired::put(base);
         }
     }
 }
@@ -408,14 +461,15 @@ pub unsafe extern "C" fn event_base_loop(base: *mut event_base, flags: c_int) ->
         }
         let result = loop {
             match next_step(base) {
-                Step::Done(LoopEnd::Stopped) => break 0,
-                Step::Done(LoopEnd::Empty) => break 1,
-                Step::Wait { until } => {
+                Next::Call(call) => run_event(base, &call),
+                Next::Step(Step::Done(LoopEnd::Stopped)) => break 0,
+                Next::Step(Step::Done(LoopEnd::Empty)) => break 1,
+                Next::Step(Step::Wait { until }) => {
                     if !wait(base, until) {
                         break -1;
                     }
                 }
-                step => run_step(base, step),
+                Next::Step(step) => run_step(base, step),
             }
         };
         event_base::with(base, |inner| inner.looper = None);
@@ -423,19 +477,54 @@ pub unsafe extern "C" fn event_base_loop(base: *mut event_base, flags: c_int) ->
     }
 }
 
-unsafe fn next_step(base: *mut event_base) -> Step<CHost> {
-    // SAFETY: the caller's; no user code runs.
+/// What the loop does next.
+enum Next {
+    Call(Call),
+    Step(Step<CHost>),
+}
+
+/// An event's function, taken out of its struct while the lock is held: a thread that deletes the event then waits for
+/// the call, and cannot take the struct away before.
+struct Call {
+    callback: unsafe extern "C" fn(c_int, i16, *mut c_void),
+    fd: c_int,
+    arg: *mut c_void,
+    what: i16,
+    times: u16,
+    key: Option<EventKey>,
+}
+
+unsafe fn next_step(base: *mut event_base) -> Next {
+    // SAFETY: the caller's; no user code runs. The struct of an event that fires is alive, by the C API's contract.
     unsafe {
         event_base::with(base, |inner| {
             if inner.core.wants_clock() {
                 inner.core.set_now(monotonic());
             }
             inner.finish_running(base);
-            let step = inner.core.step();
-            if let Step::Event(fired) = &step {
-                inner.running = fired.cookie.0;
+            loop {
+                let fired = match inner.core.step() {
+                    Step::Event(fired) => fired,
+                    step => return Next::Step(step),
+                };
+                let ev = fired.cookie.0;
+                let Some((callback, fd, arg)) = events::take_fired(ev, &fired) else {
+                    log::warn("an event was initialised anew while it was pending; it is dropped");
+                    if let Some(key) = fired.key {
+                        inner.core.del_event(key);
+                    }
+                    continue;
+                };
+                inner.running = ev;
+                return Next::Call(Call {
+                    callback,
+                    fd,
+                    arg,
+                    what: (fired.what & !What::PERSIST).bits() as i16,
+                    times: fired.calls,
+                    key: fired.key,
+                });
             }
-            step
         })
     }
 }
@@ -447,7 +536,7 @@ impl Inner {
         if self.waiters > 0 {
             // SAFETY: the base is live, since its loop runs.
             if let Some(leaf) = unsafe { (*base).leaf.as_ref() } {
-                leaf.returned.notify_all();
+                leaf.notify();
             }
         }
     }
@@ -502,36 +591,28 @@ unsafe fn run_step(base: *mut event_base, step: Step<CHost>) {
     // or active, a bufferevent goes only by `Finalize`, and a buffer task holds a reference.
     unsafe {
         match step {
-            Step::Event(fired) => run_event(base, fired),
             Step::Stream(work) => bufferevent::run(base, work),
             Step::Finalize(bev) => bufferevent::finalize(base, bev.0),
             Step::Task(Task::Buffer(buffer)) => buffer::run_deferred(buffer.0),
-            Step::Wait { .. } | Step::Done(_) => {}
+            // Events run by `run_event`; the others are the loop's own.
+            Step::Event(_) | Step::Wait { .. } | Step::Done(_) => {}
         }
     }
 }
 
-unsafe fn run_event(base: *mut event_base, fired: Fired<Address<event>>) {
-    // SAFETY: as in `run_step`; after the first call of user code only the key is trusted.
+unsafe fn run_event(base: *mut event_base, call: &Call) {
+    // SAFETY: the program promises a function of this type; after the first call only the key is trusted.
     unsafe {
-        let Some((callback, fd, arg)) = events::take_fired(fired.cookie.0, &fired) else {
-            log::warn("an event was initialised anew while it was pending; it is dropped");
-            if let Some(key) = fired.key {
-                event_base::with(base, |inner| inner.core.del_event(key));
-            }
-            return;
-        };
-        let what = (fired.what & !What::PERSIST).bits() as i16;
-        for call in 0..fired.calls {
-            if call > 0 {
+        for time in 0..call.times {
+            if time > 0 {
                 let goes_on = event_base::with(base, |inner| {
-                    inner.core.still_running(fired.key) && !inner.core.got_break()
+                    inner.core.still_running(call.key) && !inner.core.got_break()
                 });
                 if !goes_on {
                     return;
                 }
             }
-            callback(fd, what, arg);
+            (call.callback)(call.fd, call.what, call.arg);
         }
     }
 }
@@ -539,7 +620,7 @@ unsafe fn run_event(base: *mut event_base, fired: Fired<Address<event>>) {
 /// Waits until a callback that runs in another thread has returned.
 ///
 /// # Safety
-/// `base` is live and its lock is not held by this thread.
+/// `base` is live, or was once; its lock is not held by this thread.
 pub(crate) unsafe fn wait_for_callback(base: *mut event_base, ev: *mut event) {
     // SAFETY: by this function's contract.
     let Some(leaf) = (unsafe { (*base).leaf.as_ref() }) else {
@@ -548,17 +629,18 @@ pub(crate) unsafe fn wait_for_callback(base: *mut event_base, ev: *mut event) {
     let mut held = leaf.hold();
     loop {
         // SAFETY: the lock is held; the reference ends before it is given up.
-        let inner = unsafe { &mut *(*base).inner.get() };
+        let Some(inner) = (unsafe { &mut *(*base).inner.get() }) else {
+            return;
+        };
         if inner.running != ev || inner.looper == Some(this_thread()) {
             return;
         }
         inner.waiters += 1;
-        held = leaf
-            .returned
-            .wait(held)
-            .unwrap_or_else(PoisonError::into_inner);
+        held.wait();
         // SAFETY: the lock is held again.
-        unsafe { (*(*base).inner.get()).waiters -= 1 };
+        if let Some(inner) = unsafe { &mut *(*base).inner.get() } {
+            inner.waiters -= 1;
+        }
     }
 }
 

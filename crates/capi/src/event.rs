@@ -239,6 +239,12 @@ unsafe fn known_key(inner: &Inner, ev: *mut event) -> Option<ferrevent_core::Eve
     (inner.core.event_cookie(key) == Some(Address(ev))).then_some(key)
 }
 
+/// Whether it is worth asking the base. Where no other thread can have added it, its key tells.
+unsafe fn may_be_known(ev: *const event) -> bool {
+    // SAFETY: the caller's `ev` is initialised; its base may have been freed.
+    unsafe { event_base::is_shared((*ev).ev_base) || (*ev).ev_evcallback.key != 0 }
+}
+
 unsafe fn spec_of(ev: *mut event) -> EventSpec<Address<event>> {
     // SAFETY: the caller's `ev` is initialised.
     unsafe {
@@ -326,23 +332,23 @@ unsafe fn del(ev: *mut event, wait: bool) -> c_int {
     if ev.is_null() {
         return -1;
     }
-    // SAFETY: the caller's `ev` is initialised; while it has a key, its base is live.
+    // SAFETY: the caller's `ev` is initialised; its base may have been freed.
     unsafe {
         let base = (*ev).ev_base;
         if base.is_null() {
             log::warn("event_del: event has no event_base set.");
             return -1;
         }
-        if (*ev).ev_evcallback.key != 0 {
-            event_base::with(base, |inner| {
+        if may_be_known(ev) {
+            event_base::try_with(base, |inner| {
                 if let Some(key) = known_key(inner, ev) {
                     inner.core.del_event(key);
+                    note(ev, None, None);
+                    inner.settle();
                 }
-                note(ev, None, None);
-                inner.settle();
             });
         }
-        if wait && crate::lock::threads_enabled() {
+        if wait && event_base::is_shared(base) {
             wait_for_callback(base, ev);
         }
     }
@@ -393,10 +399,10 @@ pub unsafe extern "C" fn event_remove_timer(ev: *mut event) -> c_int {
         let Some(base) = base_of(ev, "event_remove_timer") else {
             return -1;
         };
-        if (*ev).ev_evcallback.key == 0 {
+        if !may_be_known(ev) {
             return 0;
         }
-        event_base::with(base, |inner| {
+        event_base::try_with(base, |inner| {
             if let Some(key) = known_key(inner, ev) {
                 inner.core.remove_event_timer(key);
                 let info = inner.core.event_info(key);
@@ -440,13 +446,13 @@ pub unsafe extern "C" fn event_pending(ev: *const event, what: c_short, tv: *mut
         let Some(base) = base_of(ev.cast_mut(), "event_pending") else {
             return 0;
         };
-        if (*ev).ev_evcallback.key == 0 {
+        if !may_be_known(ev) {
             return 0;
         }
-        let info = event_base::with(base, |inner| {
+        let info = event_base::try_with(base, |inner| {
             known_key(inner, ev.cast_mut()).and_then(|key| inner.core.event_info(key))
         });
-        let Some(info) = info else { return 0 };
+        let Some(info) = info.flatten() else { return 0 };
         let mut happens = info.waits | info.active;
         happens.set(
             What::TIMEOUT,

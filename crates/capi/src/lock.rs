@@ -75,6 +75,67 @@ impl Lock {
     }
 }
 
+/// A base's mutex, with the news that a callback has returned. POSIX's own, so that thread checkers see it.
+///
+/// A leaf: whoever holds it takes no other lock and runs no user code.
+pub(crate) struct Leaf {
+    mutex: Box<Mutex>,
+    returned: Box<UnsafeCell<libc::pthread_cond_t>>,
+}
+
+// SAFETY: the condition variable may be used from every thread, as the mutex may.
+unsafe impl Send for Leaf {}
+// SAFETY: as above.
+unsafe impl Sync for Leaf {}
+
+/// Holds a [`Leaf`] until it is dropped.
+#[must_use]
+pub(crate) struct LeafHeld<'a>(&'a Leaf);
+
+impl Leaf {
+    pub(crate) fn new() -> Self {
+        // Boxed: neither may move once it is in use. Their static initial values need no call.
+        Self {
+            mutex: Box::new(Mutex(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER))),
+            returned: Box::new(UnsafeCell::new(libc::PTHREAD_COND_INITIALIZER)),
+        }
+    }
+
+    pub(crate) fn hold(&self) -> LeafHeld<'_> {
+        // SAFETY: the mutex is initialised, and not held by this thread, since it is a leaf.
+        unsafe { libc::pthread_mutex_lock(self.mutex.0.get()) };
+        LeafHeld(self)
+    }
+
+    /// Tells all who wait.
+    pub(crate) fn notify(&self) {
+        // SAFETY: the condition variable is initialised.
+        unsafe { libc::pthread_cond_broadcast(self.returned.get()) };
+    }
+}
+
+impl LeafHeld<'_> {
+    /// Gives the mutex up until somebody notifies.
+    pub(crate) fn wait(&mut self) {
+        // SAFETY: both are initialised, and this thread holds the mutex.
+        unsafe { libc::pthread_cond_wait(self.0.returned.get(), self.0.mutex.0.get()) };
+    }
+}
+
+impl Drop for LeafHeld<'_> {
+    fn drop(&mut self) {
+        // SAFETY: this thread holds it.
+        unsafe { libc::pthread_mutex_unlock(self.0.mutex.0.get()) };
+    }
+}
+
+impl Drop for Leaf {
+    fn drop(&mut self) {
+        // SAFETY: nobody else can reach it any more.
+        unsafe { libc::pthread_cond_destroy(self.returned.get()) };
+    }
+}
+
 /// Takes an object's lock, if it has one.
 pub(crate) fn hold(lock: &Option<Lock>) -> Held {
     match lock {

@@ -1,0 +1,57 @@
+//! Many threads on the same bases: `stress/*.c`, alone and under valgrind's helgrind.
+//!
+//! helgrind runs with no suppression: the library's locks are POSIX mutexes, which it knows.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use ferrevent_workbench::{Folder, compile_c, library, run, with_library};
+
+/// A run that takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_million_operations_of_eight_threads_on_four_bases() {
+    let folder = Folder::create().expect("a temporary folder");
+    let program = build(folder.path(), "events");
+    for seed in 1..=3 {
+        let mut command = Command::new(&program);
+        command.arg("1000000").arg(seed.to_string());
+        with_library(&mut command, &library().expect("the library builds"));
+        assert_clean(command, LIMIT);
+    }
+}
+
+#[test]
+#[ignore = "slow: under helgrind"]
+fn no_race_among_eight_threads_on_four_bases() {
+    let folder = Folder::create().expect("a temporary folder");
+    let program = build(folder.path(), "events");
+    let mut command = Command::new("valgrind");
+    command
+        .args(["-q", "--tool=helgrind", "--error-exitcode=99"])
+        .arg(&program)
+        .args(["20000", "1"]);
+    with_library(&mut command, &library().expect("the library builds"));
+    assert_clean(command, 5 * LIMIT);
+}
+
+fn build(folder: &Path, name: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("stress")
+        .join(name)
+        .with_extension("c");
+    let program = folder.join(name);
+    let libraries = ["event", "event_pthreads", "pthread"];
+    compile_c(&[&source], &program, &libraries).expect("the program compiles");
+    program
+}
+
+fn assert_clean(mut command: Command, limit: Duration) {
+    let output = run(&mut command, limit).expect("the program ends in time");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {errors}", output.status);
+    let trace = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(trace, "calls after the end 0\n", "{errors}");
+}
