@@ -55,8 +55,8 @@ pub(crate) struct Model {
     deadlines: [Option<u64>; 2],
     /// Enabled, not suspended, and with something to do.
     pub(crate) armed: [bool; 2],
-    /// The transport was tried since the last wait.
-    tried: [bool; 2],
+    /// When the last wait ended: timeouts up to then are over.
+    pass: u64,
     max_single: [Option<usize>; 2],
     full: bool,
     pub(crate) looking_up: bool,
@@ -87,7 +87,7 @@ impl Model {
             timeouts: [0; 2],
             deadlines: [None; 2],
             armed: [false; 2],
-            tried: [false; 2],
+            pass: 0,
             max_single: [None; 2],
             full: false,
             looking_up: false,
@@ -242,16 +242,11 @@ impl Model {
     /// The loop is about to wait; `idle`: nothing is left in its queues.
     pub(crate) fn waiting(&mut self, until: Option<u64>, now: u64, idle: bool) {
         for side in [READ, WRITE] {
-            let tried = std::mem::take(&mut self.tried[side]);
             let Some(deadline) = self.deadlines[side] else {
                 continue;
             };
-            if deadline <= now && idle {
-                // It was ready in the very pass in which its time was over, if only to find nothing.
-                assert!(tried, "a timeout is late");
-                self.restart(side, now);
-            }
-            let deadline = self.deadlines[side].unwrap_or(u64::MAX);
+            let over = deadline <= self.pass && idle;
+            assert!(!over, "a timeout is late at {now}: {self:?}");
             let early = until.is_some_and(|until| until <= deadline);
             assert!(
                 early || !idle,
@@ -263,8 +258,9 @@ impl Model {
         }
     }
 
-    /// The wait is over.
-    pub(crate) fn waited(&mut self) {
+    /// The wait is over, at `now`.
+    pub(crate) fn waited(&mut self, now: u64) {
+        self.pass = now;
         if std::mem::take(&mut self.again) {
             self.later.read = true;
         }
@@ -278,7 +274,7 @@ impl Model {
             Did::Write { limit, outcome } => self.did_write(limit, outcome, now),
             Did::FinishConnect { outcome } => {
                 assert_eq!(self.connecting, Connecting::Started);
-                self.tried[WRITE] = true;
+                self.attempt(WRITE);
                 match outcome {
                     Outcome::Failed(error) => {
                         self.connecting = Connecting::No;
@@ -295,7 +291,7 @@ impl Model {
     }
 
     fn did_read(&mut self, limit: usize, outcome: Outcome, bytes: &[u8], now: u64) {
-        self.tried[READ] = true;
+        self.attempt(READ);
         assert!(self.enabled.contains(Dirs::READ), "reading is enabled");
         assert!(!self.is_suspended(READ), "reading is not suspended");
         assert_eq!(self.connecting, Connecting::No, "it is connected");
@@ -321,7 +317,7 @@ impl Model {
     }
 
     fn did_write(&mut self, limit: usize, outcome: Outcome, now: u64) {
-        self.tried[WRITE] = true;
+        self.attempt(WRITE);
         assert!(self.enabled.contains(Dirs::WRITE), "writing is enabled");
         assert!(!self.is_suspended(WRITE), "writing is not suspended");
         assert_eq!(self.connecting, Connecting::No, "it is connected");
@@ -347,7 +343,7 @@ impl Model {
     fn did_call(&mut self, now: u64, core_enabled: Dirs) {
         for side in [READ, WRITE] {
             // A connect timeout comes also while writing is disabled.
-            let passed = self.deadlines[side].is_some_and(|deadline| deadline <= now);
+            let passed = self.is_over(side);
             let disabled = self.enabled.contains(DIRS[side]) && !core_enabled.contains(DIRS[side]);
             let attempt = side == WRITE && self.connecting == Connecting::Started;
             if !disabled && !(passed && attempt) {
@@ -480,6 +476,18 @@ impl Model {
     fn disarm(&mut self, side: usize) {
         self.armed[side] = false;
         self.deadlines[side] = None;
+    }
+
+    fn is_over(&self, side: usize) -> bool {
+        self.deadlines[side].is_some_and(|deadline| deadline <= self.pass)
+    }
+
+    /// The transport is tried. If that comes in the pass in which the timeout was over, being ready wins, even if it
+    /// turns out to be nothing.
+    fn attempt(&mut self, side: usize) {
+        if self.is_over(side) {
+            self.restart(side, self.pass);
+        }
     }
 
     /// A timeout runs while there is something to wait for.

@@ -500,9 +500,10 @@ impl User for Tester {
         self.compare(shell);
     }
 
-    fn waited(&mut self, _shell: &mut Shell, _ready: &[Ready]) {
+    fn waited(&mut self, shell: &mut Shell, _ready: &[Ready]) {
+        let now = shell.driver.now();
         for stream in &mut self.streams {
-            stream.model.waited();
+            stream.model.waited(now);
         }
     }
 
