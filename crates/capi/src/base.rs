@@ -87,6 +87,8 @@ pub(crate) struct Inner {
     looper: Option<libc::pthread_t>,
     /// The event whose callback runs.
     running: *mut event,
+    /// It has been deleted since: a signal that arrived several times is not called back again.
+    calls_cancelled: bool,
     waiters: usize,
     pub(crate) onces: Vec<*mut Once>,
     /// The process that the driver was made in: a child must not use its parent's.
@@ -305,6 +307,7 @@ pub(crate) fn new_base(config: &event_config) -> *mut event_base {
         ready: Vec::new(),
         looper: None,
         running: ptr::null_mut(),
+        calls_cancelled: false,
         waiters: 0,
         onces: Vec::new(),
         forks: ferrevent_sys::fork_generation(),
@@ -491,7 +494,6 @@ struct Call {
     arg: *mut c_void,
     what: i16,
     times: u16,
-    key: Option<EventKey>,
 }
 
 unsafe fn next_step(base: *mut event_base) -> Next {
@@ -516,13 +518,13 @@ unsafe fn next_step(base: *mut event_base) -> Next {
                     continue;
                 };
                 inner.running = ev;
+                inner.calls_cancelled = false;
                 return Next::Call(Call {
                     callback,
                     fd,
                     arg,
                     what: (fired.what & !What::PERSIST).bits() as i16,
                     times: fired.calls,
-                    key: fired.key,
                 });
             }
         })
@@ -530,6 +532,11 @@ unsafe fn next_step(base: *mut event_base) -> Next {
 }
 
 impl Inner {
+    /// The event is deleted, perhaps by its own callback.
+    pub(crate) fn cancel_calls(&mut self, ev: *mut event) {
+        self.calls_cancelled |= ptr::eq(self.running, ev);
+    }
+
     /// The callback that ran has returned: whoever waits for that goes on.
     fn finish_running(&mut self, base: *mut event_base) {
         self.running = ptr::null_mut();
@@ -606,7 +613,7 @@ unsafe fn run_event(base: *mut event_base, call: &Call) {
         for time in 0..call.times {
             if time > 0 {
                 let goes_on = event_base::with(base, |inner| {
-                    inner.core.still_running(call.key) && !inner.core.got_break()
+                    !inner.calls_cancelled && !inner.core.got_break()
                 });
                 if !goes_on {
                     return;

@@ -339,15 +339,14 @@ unsafe fn del(ev: *mut event, wait: bool) -> c_int {
             log::warn("event_del: event has no event_base set.");
             return -1;
         }
-        if may_be_known(ev) {
-            event_base::try_with(base, |inner| {
-                if let Some(key) = known_key(inner, ev) {
-                    inner.core.del_event(key);
-                    note(ev, None, None);
-                    inner.settle();
-                }
-            });
-        }
+        event_base::try_with(base, |inner| {
+            inner.cancel_calls(ev);
+            if let Some(key) = known_key(inner, ev) {
+                inner.core.del_event(key);
+                note(ev, None, None);
+                inner.settle();
+            }
+        });
         if wait && event_base::is_shared(base) {
             wait_for_callback(base, ev);
         }
@@ -429,7 +428,8 @@ pub unsafe extern "C" fn event_active(ev: *mut event, what: c_int, calls: c_shor
             let what = What::from_bits_truncate(what as u16);
             let calls = u16::try_from(calls).unwrap_or(0);
             let key = inner.core.activate_event(key, spec_of(ev), what, calls);
-            note(ev, Some(key), inner.core.event_info(key));
+            (*ev).ev_evcallback.key = slotmap::Key::data(&key).as_ffi();
+            (*ev).ev_evcallback.evcb_flags |= EVLIST_ACTIVE;
             inner.settle();
         });
     }

@@ -52,8 +52,24 @@ pub struct Core<H: Host> {
     pub(crate) run: Run,
     /// Events that are added, directions that are armed: while there are any, the loop has something to wait for.
     pub(crate) pending: usize,
+    /// Those of them that have nothing but a timer.
+    pub(crate) timed_only: usize,
+    /// The largest [`counts`](Self::counts) so far.
+    pub(crate) peak: Counts,
+    /// Whether one descriptor may have edge-triggered and level-triggered events.
+    pub(crate) mixed_triggers: bool,
     pub(crate) now: u64,
     pub(crate) edge: bool,
+}
+
+/// How busy a base is, as libevent counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// An event counts once for its descriptor or signal, again for its timeout, and again while it is active
+    /// (`EVENT_BASE_COUNT_ADDED`).
+    pub added: usize,
+    /// Callbacks that wait to run (`EVENT_BASE_COUNT_ACTIVE`).
+    pub active: usize,
 }
 
 /// What stands in the active queues.
@@ -91,6 +107,9 @@ impl<H: Host> Core<H> {
             unsent: Vec::new(),
             run: Run::default(),
             pending: 0,
+            timed_only: 0,
+            peak: Counts::default(),
+            mixed_triggers: false,
             now: 0,
             edge: features.contains(Features::EDGE),
         }
@@ -133,12 +152,50 @@ impl<H: Host> Core<H> {
         (self.active.priorities() / 2) as u8
     }
 
-    /// Events added and directions armed (`EVENT_BASE_COUNT_ADDED`).
+    /// Has events with [`What::EDGE`] and without it be added to one descriptor; all of them then get changes only. A
+    /// driver knows one way for a descriptor, so that [`AddError::MixedTriggers`](crate::AddError::MixedTriggers) is
+    /// the rule; C programs that mixed them found out late, if ever.
+    pub fn allow_mixed_triggers(&mut self, allow: bool) {
+        self.mixed_triggers = allow;
+    }
+
+    /// What libevent counts (`event_base_get_num_events`).
+    pub fn counts(&self) -> Counts {
+        let active = self.active_len();
+        Counts {
+            added: self.pending - self.timed_only + self.timers.len() + active,
+            active,
+        }
+    }
+
+    /// The most that there ever was of each (`event_base_get_max_events`).
+    pub fn peak(&self) -> Counts {
+        self.peak
+    }
+
+    /// Begins to look for the most of `added`, or of `active`, anew.
+    pub fn clear_peak(&mut self, added: bool, active: bool) {
+        if added {
+            self.peak.added = 0;
+        }
+        if active {
+            self.peak.active = 0;
+        }
+    }
+
+    /// To be called where the counts grow.
+    pub(crate) fn note_peak(&mut self) {
+        let counts = self.counts();
+        self.peak.added = self.peak.added.max(counts.added);
+        self.peak.active = self.peak.active.max(counts.active);
+    }
+
+    /// Events added and directions armed: the loop goes on while there are any.
     pub fn pending_len(&self) -> usize {
         self.pending
     }
 
-    /// Callbacks that wait to run (`EVENT_BASE_COUNT_ACTIVE`).
+    /// Callbacks that wait to run.
     pub fn active_len(&self) -> usize {
         self.active.len() + self.later.len()
     }
@@ -224,6 +281,7 @@ impl<H: Host> Core<H> {
         } else {
             self.later.push((priority, item));
         }
+        self.note_peak();
     }
 
     pub(crate) fn remove_active(&mut self, node: &mut NodeId) {

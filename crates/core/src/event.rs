@@ -66,7 +66,7 @@ pub enum AddError {
     Signal(i32),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct EventSlot<E> {
     cookie: E,
     fd: Fd,
@@ -144,6 +144,7 @@ impl<H: Host> Core<H> {
         if let Some(timeout) = timeout {
             self.start_timeout(key, timeout);
         }
+        self.note_peak();
         Ok(self.release_idle(key))
     }
 
@@ -152,8 +153,7 @@ impl<H: Host> Core<H> {
         if !self.events.contains_key(key) {
             return false;
         }
-        self.withdraw(key);
-        if let Some(mut slot) = self.events.remove(key) {
+        if let Some(mut slot) = self.take_out(key) {
             self.remove_active(&mut slot.node);
         }
         if self.run.running == Some(key) {
@@ -172,6 +172,7 @@ impl<H: Host> Core<H> {
             self.timers.remove(timer);
             if !slot.inserted {
                 self.pending -= 1;
+                self.timed_only -= 1;
             }
         }
         self.release_idle(key);
@@ -217,7 +218,8 @@ impl<H: Host> Core<H> {
         let Some(keys) = self.signals.get(&signal) else {
             return;
         };
-        for key in keys.clone() {
+        // Who came last goes first, as with descriptors.
+        for key in keys.clone().into_iter().rev() {
             self.activate(key, What::SIGNAL, calls);
         }
     }
@@ -266,6 +268,8 @@ impl<H: Host> Core<H> {
         slot.happened = happened;
         slot.calls = calls;
         slot.node = self.active.push(slot.priority, Item::Event(key));
+        self.run.yield_to(slot.priority);
+        self.note_peak();
     }
 
     /// The event has come to the front of its queue.
@@ -288,8 +292,7 @@ impl<H: Host> Core<H> {
             // Activated by hand while it was not added: nothing is left to persist.
             fired.key = self.release_idle(key);
         } else {
-            self.withdraw(key);
-            self.events.remove(key);
+            self.take_out(key);
             fired.key = None;
         }
         self.run.running = fired.key;
@@ -306,6 +309,12 @@ impl<H: Host> Core<H> {
         let persistent_signal = slot.what.contains(What::SIGNAL | What::PERSIST);
         if !slot.inserted {
             self.pending -= 1;
+            self.timed_only -= 1;
+        }
+        // As libevent does: a timeout hides what else happened in the same pass.
+        let node = std::mem::replace(&mut slot.node, NO_NODE);
+        if node != NO_NODE {
+            self.active.remove(node);
         }
         self.activate(key, What::TIMEOUT, 1);
         if persistent_signal {
@@ -350,6 +359,8 @@ impl<H: Host> Core<H> {
         slot.inserted = true;
         if slot.timer.is_none() {
             self.pending += 1;
+        } else {
+            self.timed_only -= 1;
         }
         Ok(())
     }
@@ -373,7 +384,7 @@ impl<H: Host> Core<H> {
         what: What,
         driver: Option<&mut dyn Driver>,
     ) -> Result<(), AddError> {
-        if self.fds.mixes_triggers(fd, what.contains(What::EDGE)) {
+        if !self.mixed_triggers && self.fds.mixes_triggers(fd, what.contains(What::EDGE)) {
             return Err(AddError::MixedTriggers);
         }
         let wants = interest_of(what);
@@ -406,6 +417,7 @@ impl<H: Host> Core<H> {
                 slot.timer = Some(self.timers.insert(deadline, TimerOwner::Event(key)));
                 if !slot.inserted {
                     self.pending += 1;
+                    self.timed_only += 1;
                 }
             }
         }
@@ -430,25 +442,38 @@ impl<H: Host> Core<H> {
         let Some(slot) = self.events.get_mut(key) else {
             return;
         };
-        let (fd, what, was_inserted) = (slot.fd, slot.what, slot.inserted);
-        let timer = slot.timer.take();
+        let before = *slot;
+        slot.timer = None;
         slot.inserted = false;
         slot.interval = 0;
-        if was_inserted || timer.is_some() {
-            self.pending -= 1;
-        }
-        if let Some(timer) = timer {
-            self.timers.remove(timer);
-        }
-        if !was_inserted {
+        self.unhook(key, &before);
+    }
+
+    /// As [`withdraw`](Self::withdraw), and gives the slot back.
+    fn take_out(&mut self, key: EventKey) -> Option<EventSlot<H::Event>> {
+        let slot = self.events.remove(key)?;
+        self.unhook(key, &slot);
+        Some(slot)
+    }
+
+    #[inline]
+    fn unhook(&mut self, key: EventKey, slot: &EventSlot<H::Event>) {
+        if !slot.inserted && slot.timer.is_none() {
             return;
         }
-        if what.contains(What::SIGNAL) {
-            self.withdraw_signal(key, fd);
-        } else if fd >= 0 {
-            self.fds.remove_event(fd, key, interest_of(what));
+        self.pending -= 1;
+        if let Some(timer) = slot.timer {
+            self.timers.remove(timer);
+        }
+        if !slot.inserted {
+            return;
+        }
+        if slot.what.contains(What::SIGNAL) {
+            self.withdraw_signal(key, slot.fd);
+        } else if slot.fd >= 0 {
+            self.fds.remove_event(slot.fd, key, interest_of(slot.what));
             // With no driver this only takes a note, which cannot fail.
-            let _ = self.update_fd(fd, None);
+            let _ = self.update_fd(slot.fd, None);
         }
     }
 

@@ -29,7 +29,7 @@ mod looper;
 mod stream;
 mod timer;
 
-pub use crate::base::{Core, EventKey, Host, StreamKey};
+pub use crate::base::{Core, Counts, EventKey, Host, StreamKey};
 pub use crate::event::{AddError, EventInfo, EventSpec, Fired};
 pub use crate::fds::SyncError;
 pub use crate::flags::{Dirs, LoopFlags, Options, StreamEvent, Trigger, What};

@@ -107,6 +107,15 @@ impl Default for Limits {
     }
 }
 
+impl Run {
+    /// Something of this priority has become active: a pass that runs a lower one ends after the callback.
+    pub(crate) fn yield_to(&mut self, priority: u8) {
+        if matches!(self.phase, Phase::Process(running) if usize::from(priority) < running) {
+            self.carry_on = true;
+        }
+    }
+}
+
 impl<H: Host> Core<H> {
     /// Starts a loop; [`step`](Self::step) runs it. Returns false if one runs already.
     #[must_use]
@@ -162,6 +171,7 @@ impl<H: Host> Core<H> {
             None => {
                 self.run.exit_timer = Some(self.timers.insert(deadline, TimerOwner::LoopExit));
                 self.pending += 1;
+                self.timed_only += 1;
             }
         }
     }
@@ -265,6 +275,7 @@ impl<H: Host> Core<H> {
                     self.run.exit_timer = None;
                     self.run.exit = true;
                     self.pending -= 1;
+                    self.timed_only -= 1;
                 }
             }
         }
@@ -302,6 +313,7 @@ impl<H: Host> Core<H> {
             return self.end_loop(LoopEnd::Stopped);
         }
         self.run.carry_on = false;
+        self.note_peak();
         let idle = self.pending == 0 && self.active_len() == 0 && self.again.is_empty();
         if idle && !self.run.flags.contains(LoopFlags::NO_EXIT_ON_EMPTY) {
             return self.end_loop(LoopEnd::Empty);

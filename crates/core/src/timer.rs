@@ -57,7 +57,7 @@ impl<T: Copy> Timers<T> {
         self.len() == 0
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.timers.len() - self.free.len()
     }
 

@@ -442,6 +442,17 @@ impl<H: Host> Core<H> {
         }
     }
 
+    /// As [`restart_stream_timer`](Self::restart_stream_timer), at the user's wish: a timeout that is over, but has
+    /// not been told yet, is taken back, as `event_add` does it.
+    fn renew_stream_timer(&mut self, key: StreamKey, side: Side) {
+        let half = self.streams[key].side_mut(side);
+        if half.armed && std::mem::take(&mut half.over) {
+            let mut node = std::mem::replace(&mut half.node, NO_NODE);
+            self.remove_active(&mut node);
+        }
+        self.restart_stream_timer(key, side);
+    }
+
     fn set_stream_timer(&mut self, key: StreamKey, side: Side) {
         let now = self.now;
         let stream = &mut self.streams[key];
