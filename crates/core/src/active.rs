@@ -94,6 +94,11 @@ impl<T: Copy> ActiveQueues<T> {
         id
     }
 
+    /// A queued item; `id` must be queued.
+    pub(crate) fn item(&self, id: NodeId) -> &T {
+        &self.nodes[id as usize].item
+    }
+
     pub(crate) fn pop(&mut self, priority: usize) -> Option<T> {
         let id = self.queues[priority].head;
         if id == NO_NODE {

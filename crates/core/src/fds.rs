@@ -305,19 +305,30 @@ impl FdTable {
         }
     }
 
-    /// The users to be told of a report, or `None` if it is not from a registration of ours.
+    /// How many users are to be told of a report, none if it is not from a registration of ours.
     #[inline]
-    pub(crate) fn users(&mut self, token: Token) -> Option<SmallVec<[User; 2]>> {
-        let entry = self.entry(token.fd)?;
-        if entry.registered.is_empty() || entry.generation != token.generation {
-            self.haunted = true;
-            return None;
+    pub(crate) fn reported(&mut self, token: Token) -> usize {
+        match self.entry(token.fd) {
+            Some(entry) if entry.is_current(token) => entry.users.len(),
+            _ => {
+                self.haunted = true;
+                0
+            }
         }
-        Some(entry.users.clone())
+    }
+
+    /// One of the users of a descriptor that was just reported.
+    #[inline]
+    pub(crate) fn user(&self, fd: Fd, index: usize) -> Option<User> {
+        self.entry(fd)?.users.get(index).copied()
     }
 }
 
 impl FdEntry {
+    fn is_current(&self, token: Token) -> bool {
+        !self.registered.is_empty() && self.generation == token.generation
+    }
+
     fn register(&mut self, fd: Fd, desired: Interest, driver: &mut dyn Driver) -> io::Result<()> {
         self.recheck = false;
         self.generation = self.generation.wrapping_add(1);

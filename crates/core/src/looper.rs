@@ -231,14 +231,12 @@ impl<H: Host> Core<H> {
     /// What a wait reported.
     pub fn handle_ready(&mut self, ready: &[Ready]) {
         for report in ready {
-            let Some(users) = self.fds.users(report.token) else {
-                continue;
-            };
-            // Who came last goes first, as in libevent.
-            for user in users.iter().rev() {
-                match *user {
-                    User::Event(key) => self.activate_io(key, happened(report.readiness)),
-                    User::Stream(key) => self.stream_ready(key, report.readiness),
+            // Who came last goes first, as in libevent. Queueing changes no table.
+            for index in (0..self.fds.reported(report.token)).rev() {
+                match self.fds.user(report.token.fd, index) {
+                    Some(User::Event(key)) => self.activate_io(key, happened(report.readiness)),
+                    Some(User::Stream(key)) => self.stream_ready(key, report.readiness),
+                    None => {}
                 }
             }
         }

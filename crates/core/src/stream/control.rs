@@ -160,7 +160,12 @@ impl<H: Host> Core<H> {
         stream.side_mut(Side::Read).timeout = read.unwrap_or(0);
         stream.side_mut(Side::Write).timeout = write.unwrap_or(0);
         for side in Side::BOTH {
-            self.restart_stream_timer(key, side);
+            if self.take_back_timeout(key, side) {
+                // What it was ready for meanwhile was held back by the timeout.
+                self.arm(key, side);
+            } else {
+                self.restart_stream_timer(key, side);
+            }
         }
     }
 
@@ -381,6 +386,7 @@ impl<H: Host> Core<H> {
 
     /// Starts to wait for the transport, or restarts the timeout if it waits already.
     pub(super) fn arm(&mut self, key: StreamKey, side: Side) {
+        self.take_back_timeout(key, side);
         let stream = &mut self.streams[key];
         let usable = stream.is_usable();
         let connecting = stream.connecting != Connecting::No;
@@ -442,15 +448,17 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// As [`restart_stream_timer`](Self::restart_stream_timer), at the user's wish: a timeout that is over, but has
-    /// not been told yet, is taken back, as `event_add` does it.
-    fn renew_stream_timer(&mut self, key: StreamKey, side: Side) {
+    /// Takes back a timeout that has passed but has not been told yet, as `event_add` does it: the user starts it
+    /// anew. Returns whether there was one.
+    fn take_back_timeout(&mut self, key: StreamKey, side: Side) -> bool {
         let half = self.streams[key].side_mut(side);
-        if half.armed && std::mem::take(&mut half.over) {
+        let passed =
+            half.node != NO_NODE && matches!(self.active.item(half.node), Item::TimedOut(..));
+        if passed {
             let mut node = std::mem::replace(&mut half.node, NO_NODE);
             self.remove_active(&mut node);
         }
-        self.restart_stream_timer(key, side);
+        passed
     }
 
     fn set_stream_timer(&mut self, key: StreamKey, side: Side) {
