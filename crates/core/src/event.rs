@@ -466,6 +466,7 @@ impl<H: Host> Core<H> {
             self.timers.remove(timer);
         }
         if !slot.inserted {
+            self.timed_only -= 1;
             return;
         }
         if slot.what.contains(What::SIGNAL) {
