@@ -243,6 +243,20 @@ fn appending_ends_a_reservation() {
     assert_eq!(buffer, b"01");
 }
 
+/// What the pieces show after it must be what a commit appends.
+#[test]
+fn gathering_and_expanding_end_a_reservation() {
+    let mut buffer = pieces(&[b"ab", b"cd"]);
+    buffer.append(b"ef").expect("room");
+    assert_eq!(buffer.reserve(1000, 2).expect("room").len(), 2);
+    buffer.pullup(None).expect("bytes");
+    assert_eq!(buffer.commit(&[3]), Err(BufferError::OutOfRange));
+    assert_eq!(buffer.reserve(1000, 1).expect("room").len(), 1);
+    buffer.expand(50_000).expect("room");
+    assert_eq!(buffer.commit(&[3]), Err(BufferError::OutOfRange));
+    assert_eq!(buffer, b"abcdef");
+}
+
 #[test]
 fn prepending_after_a_drain_of_a_reserved_chunk_keeps_every_byte() {
     let mut buffer = of(&[1; 100]);

@@ -405,7 +405,6 @@ impl Buffer {
             back.fill(data);
         }
         self.end_reservation();
-        self.spare_reserved &= self.spare.is_some();
         let mut chunk = Chunk::owned(block, 0, 0);
         chunk.fill(&data[room..]);
         self.chain.push_back(chunk);
@@ -446,8 +445,10 @@ impl Buffer {
         }
     }
 
-    /// Forgets that room of the last chunk was given out, and the chunk with it if it is empty.
+    /// Forgets that room of the last chunk was given out, and the chunk with it if it is empty; and that the spare block
+    /// was, which would otherwise be taken for the first piece of a reservation that began in the last chunk.
     fn end_reservation(&mut self) {
+        self.spare_reserved = false;
         if self.reserved_tail.take().is_some() && self.chain.back().is_some_and(Chunk::is_empty) {
             self.chain.pop_back();
         }

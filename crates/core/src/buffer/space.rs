@@ -60,8 +60,8 @@ impl Buffer {
     pub fn expand(&mut self, n: usize) -> Result<(), BufferError> {
         self.check_len(n)?;
         let room = self.chain.back().map_or(0, Chunk::room);
-        if room < n {
-            self.make_spare(n)?;
+        if room < n && self.make_spare(n)? {
+            self.end_reservation();
         }
         Ok(())
     }
@@ -69,8 +69,9 @@ impl Buffer {
     /// Room for at least `n` bytes in at most `segments` pieces (`evbuffer_reserve_space`): fill them in order, then
     /// [`commit`](Self::commit). There are one or two pieces, and no bytes in the buffer until then.
     ///
-    /// The pieces stay where they are until the commit, also when the buffer is drained meanwhile. Appending or moving
-    /// anything ends the reservation.
+    /// The pieces stay where they are until the commit, also when the buffer is drained meanwhile. What adds bytes,
+    /// moves or gathers them may end the reservation, and so may [`expand`](Self::expand): then there is nothing to
+    /// commit any more.
     ///
     /// # Errors
     /// [`BufferError::Frozen`] if the back is frozen; [`BufferError::OutOfRange`] if `segments` is 0;
@@ -271,10 +272,12 @@ impl Buffer {
         self.count_added(n);
     }
 
-    fn make_spare(&mut self, n: usize) -> Result<(), BufferError> {
-        if self.spare.as_ref().is_none_or(|spare| spare.len() < n) {
+    /// Makes sure that there is a spare block of `n` bytes, and says whether it is a new one.
+    fn make_spare(&mut self, n: usize) -> Result<bool, BufferError> {
+        let new = self.spare.as_ref().is_none_or(|spare| spare.len() < n);
+        if new {
             self.spare = Some(Block::of(n)?);
         }
-        Ok(())
+        Ok(new)
     }
 }
