@@ -55,8 +55,8 @@ pub(crate) struct Model {
     deadlines: [Option<u64>; 2],
     /// Enabled, not suspended, and with something to do.
     pub(crate) armed: [bool; 2],
-    /// When the last wait ended: timeouts up to then are over.
-    pass: u64,
+    /// When the loop saw that a timeout is over, of which it has not told yet.
+    over: [Option<u64>; 2],
     max_single: [Option<usize>; 2],
     full: bool,
     pub(crate) looking_up: bool,
@@ -87,7 +87,7 @@ impl Model {
             timeouts: [0; 2],
             deadlines: [None; 2],
             armed: [false; 2],
-            pass: 0,
+            over: [None; 2],
             max_single: [None; 2],
             full: false,
             looking_up: false,
@@ -245,8 +245,8 @@ impl Model {
             let Some(deadline) = self.deadlines[side] else {
                 continue;
             };
-            let over = deadline <= self.pass && idle;
-            assert!(!over, "a timeout is late at {now}: {self:?}");
+            let late = self.over[side].is_some() && idle;
+            assert!(!late, "a timeout is late at {now}: {self:?}");
             let early = until.is_some_and(|until| until <= deadline);
             assert!(
                 early || !idle,
@@ -260,7 +260,11 @@ impl Model {
 
     /// The wait is over, at `now`.
     pub(crate) fn waited(&mut self, now: u64) {
-        self.pass = now;
+        for side in [READ, WRITE] {
+            if self.over[side].is_none() && self.deadlines[side].is_some_and(|time| time <= now) {
+                self.over[side] = Some(now);
+            }
+        }
         if std::mem::take(&mut self.again) {
             self.later.read = true;
         }
@@ -343,7 +347,7 @@ impl Model {
     fn did_call(&mut self, now: u64, core_enabled: Dirs) {
         for side in [READ, WRITE] {
             // A connect timeout comes also while writing is disabled.
-            let passed = self.is_over(side);
+            let passed = self.over[side].is_some();
             let disabled = self.enabled.contains(DIRS[side]) && !core_enabled.contains(DIRS[side]);
             let attempt = side == WRITE && self.connecting == Connecting::Started;
             if !disabled && !(passed && attempt) {
@@ -352,6 +356,7 @@ impl Model {
             assert!(passed, "a timeout is early");
             self.disable(DIRS[side]);
             self.deadlines[side] = None;
+            self.over[side] = None;
             let event = [StreamEvent::READING, StreamEvent::WRITING][side];
             self.emit(Due::event(event | StreamEvent::TIMEOUT, 0), false);
             return;
@@ -476,17 +481,13 @@ impl Model {
     fn disarm(&mut self, side: usize) {
         self.armed[side] = false;
         self.deadlines[side] = None;
+        self.over[side] = None;
     }
 
-    fn is_over(&self, side: usize) -> bool {
-        self.deadlines[side].is_some_and(|deadline| deadline <= self.pass)
-    }
-
-    /// The transport is tried. If that comes in the pass in which the timeout was over, being ready wins, even if it
-    /// turns out to be nothing.
+    /// The transport is tried. If the timeout was over by then, being ready wins, even if it turns out to be nothing.
     fn attempt(&mut self, side: usize) {
-        if self.is_over(side) {
-            self.restart(side, self.pass);
+        if let Some(over) = self.over[side] {
+            self.restart(side, over);
         }
     }
 
@@ -495,6 +496,7 @@ impl Model {
         let idle = side == WRITE && self.output == 0 && self.connecting == Connecting::No;
         let runs = self.timeouts[side] > 0 && self.armed[side] && !idle;
         self.deadlines[side] = runs.then(|| now + self.timeouts[side]);
+        self.over[side] = None;
     }
 
     fn connected(&mut self, now: u64) {
