@@ -1,0 +1,107 @@
+//! A driver that remembers what it was told, and haunts: a closed descriptor may go on to be reported, as under epoll
+//! when its file lives on in another process.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use ferrevent_core::driver::{Driver, Fd, Features, Interest, Readiness, Ready, Token};
+
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    /// What the kernel watches, as far as it goes by what it was told.
+    pub(crate) watched: BTreeMap<Fd, (Token, Interest)>,
+    /// Registrations that nobody can remove.
+    pub(crate) ghosts: Vec<Token>,
+    pub(crate) resets: usize,
+}
+
+impl Record {
+    /// A descriptor is closed; `lives_on` elsewhere.
+    pub(crate) fn closed(&mut self, fd: Fd, lives_on: bool) {
+        if let Some((token, _)) = self.watched.remove(&fd)
+            && lives_on
+        {
+            self.ghosts.push(token);
+        }
+    }
+
+    pub(crate) fn is_current(&self, token: Token) -> bool {
+        self.watched
+            .get(&token.fd)
+            .is_some_and(|(t, _)| *t == token)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shared(Arc<Mutex<Record>>);
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Record> {
+        self.0.lock().expect("one thread only")
+    }
+}
+
+pub(crate) struct Recorder {
+    pub(crate) inner: Box<dyn Driver>,
+    pub(crate) record: Shared,
+}
+
+impl Driver for Recorder {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn features(&self) -> Features {
+        self.inner.features()
+    }
+
+    fn now(&self) -> u64 {
+        self.inner.now()
+    }
+
+    fn register(&mut self, token: Token, interest: Interest) -> io::Result<()> {
+        self.inner.register(token, interest)?;
+        let mut record = self.record.lock();
+        record.watched.insert(token.fd, (token, interest));
+        Ok(())
+    }
+
+    fn reregister(&mut self, token: Token, interest: Interest) -> io::Result<()> {
+        self.inner.reregister(token, interest)?;
+        let mut record = self.record.lock();
+        record.watched.insert(token.fd, (token, interest));
+        Ok(())
+    }
+
+    fn deregister(&mut self, fd: Fd) -> io::Result<()> {
+        self.inner.deregister(fd)?;
+        self.record.lock().watched.remove(&fd);
+        Ok(())
+    }
+
+    fn closing(&mut self, fd: Fd) {
+        self.inner.closing(fd);
+    }
+
+    fn reset(&mut self) -> io::Result<()> {
+        let mut record = self.record.lock();
+        record.watched.clear();
+        record.ghosts.clear();
+        record.resets += 1;
+        self.inner.reset()
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let ghosts = self.record.lock().ghosts.clone();
+        let timeout = match ghosts.is_empty() {
+            true => timeout,
+            false => Some(Duration::ZERO),
+        };
+        self.inner.wait(timeout, ready)?;
+        let readiness = Readiness::READ | Readiness::WRITE;
+        ready.extend(ghosts.iter().map(|&token| Ready { token, readiness }));
+        Ok(())
+    }
+}
