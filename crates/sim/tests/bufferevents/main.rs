@@ -2,8 +2,10 @@
 //!
 //! `FERREVENT_SEEDS` is the number of situations, `FERREVENT_SEED` runs a single one.
 
+mod due;
 mod model;
 mod remote;
+mod settle;
 #[path = "../shell/mod.rs"]
 mod shell;
 mod user;

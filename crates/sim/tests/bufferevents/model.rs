@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use ferrevent_core::driver::Connect;
 use ferrevent_core::{Dirs, Options, StreamEvent, Trigger, Watermark};
 
-use crate::shell::{Call, Did, Outcome};
+use crate::due::Due;
+use crate::shell::{Did, Outcome};
 
-const READ: usize = 0;
+pub(crate) const READ: usize = 0;
 const WRITE: usize = 1;
 const DIRS: [Dirs; 2] = [Dirs::READ, Dirs::WRITE];
 const ECONNREFUSED: i32 = 111;
@@ -20,35 +21,9 @@ pub(crate) enum Connecting {
     Done,
 }
 
-/// Callbacks that are due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Due {
-    read: bool,
-    write: bool,
-    event: StreamEvent,
-    error: i32,
-}
-
-impl Due {
-    pub(crate) const NONE: Self = Self {
-        read: false,
-        write: false,
-        event: StreamEvent::empty(),
-        error: 0,
-    };
-
-    fn event(event: StreamEvent, error: i32) -> Self {
-        Self {
-            event,
-            error,
-            ..Self::NONE
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Model {
-    options: Options,
+    pub(crate) options: Options,
     pub(crate) enabled: Dirs,
     pub(crate) marks: [Watermark; 2],
     pub(crate) timeouts: [u64; 2],
@@ -61,15 +36,15 @@ pub(crate) struct Model {
     full: bool,
     pub(crate) looking_up: bool,
     pub(crate) connecting: Connecting,
-    listens: [bool; 3],
+    pub(crate) listens: [bool; 3],
     pub(crate) input: VecDeque<u8>,
     pub(crate) output: usize,
     /// Due now, inside the work or the call that caused them.
-    now: Due,
+    pub(crate) now: Due,
     /// Due from the loop, all together.
-    later: Due,
+    pub(crate) later: Due,
     /// The read callback is due in the next pass (statement 18).
-    again: bool,
+    pub(crate) again: bool,
     pub(crate) freed: bool,
     pub(crate) references: u32,
     /// How often the event callback heard of the end or an error, of each direction, since it was enabled.
@@ -350,7 +325,7 @@ impl Model {
             let passed = self.over[side].is_some();
             let disabled = self.enabled.contains(DIRS[side]) && !core_enabled.contains(DIRS[side]);
             let attempt = side == WRITE && self.connecting == Connecting::Started;
-            if !disabled && !(passed && attempt) {
+            if !(disabled || passed && attempt) {
                 continue;
             }
             assert!(passed, "a timeout is early");
@@ -370,86 +345,6 @@ impl Model {
         self.disarm(WRITE);
         let write = true;
         self.emit(Due { write, ..Due::NONE }, false);
-    }
-
-    /// A callback runs.
-    pub(crate) fn called(&mut self, call: Call) {
-        assert!(!self.freed, "a callback after the end");
-        let later = self.later;
-        match call {
-            Call::Read => {
-                assert!(self.listens[0], "a callback that is not set");
-                if !std::mem::take(&mut self.now.read) {
-                    assert!(
-                        std::mem::take(&mut self.later.read),
-                        "an undue read callback"
-                    );
-                    let connected = later.event.contains(StreamEvent::CONNECTED);
-                    assert!(!connected, "CONNECTED is first");
-                }
-            }
-            Call::Write => {
-                assert!(self.listens[1], "a callback that is not set");
-                self.write_calls += 1;
-                if !std::mem::take(&mut self.now.write) {
-                    assert!(
-                        std::mem::take(&mut self.later.write),
-                        "an undue write callback"
-                    );
-                    let connected = later.event.contains(StreamEvent::CONNECTED);
-                    assert!(!connected && !later.read, "the order of deferred callbacks");
-                }
-            }
-            Call::Event(event, error) => {
-                assert!(self.listens[2], "a callback that is not set");
-                self.called_event(event, error);
-            }
-        }
-    }
-
-    fn called_event(&mut self, event: StreamEvent, error: i32) {
-        self.eofs += u32::from(event == StreamEvent::EOF | StreamEvent::READING);
-        if !self.now.event.is_empty() {
-            let due = std::mem::replace(&mut self.now.event, StreamEvent::empty());
-            assert_eq!((event, error), (due, self.now.error), "another event");
-            self.now.error = 0;
-            return;
-        }
-        if self.later.event.contains(StreamEvent::CONNECTED) {
-            assert_eq!(
-                event,
-                StreamEvent::CONNECTED,
-                "CONNECTED comes first, and alone"
-            );
-            self.later.event -= StreamEvent::CONNECTED;
-            return;
-        }
-        assert!(!self.later.event.is_empty(), "an undue event");
-        assert!(!self.later.read && !self.later.write, "events come last");
-        assert_eq!((event, error), (self.later.event, self.later.error));
-        self.later.event = StreamEvent::empty();
-        self.later.error = 0;
-    }
-
-    /// The read callback has returned; there were `before` bytes.
-    pub(crate) fn read_returned(&mut self, before: usize) {
-        let (len, high) = (self.input.len(), self.marks[READ].high);
-        let full = high != 0 && len >= high && self.enabled.contains(Dirs::READ);
-        if full && !self.freed && (len < before || len > high) {
-            self.again = self.listens[0];
-        }
-    }
-
-    /// Something is to be called inside a callback: what is due after that one is put aside.
-    pub(crate) fn nest(&mut self) -> Due {
-        std::mem::replace(&mut self.now, Due::NONE)
-    }
-
-    /// All that was due at once has been called; goes on with what was put aside.
-    pub(crate) fn returned(&mut self, outer: Due) {
-        // What was due, but was not set any more when its turn came, is not called.
-        let now = std::mem::replace(&mut self.now, outer);
-        assert_eq!(self.heard(now), Due::NONE, "a callback was forgotten");
     }
 
     // The rules.
@@ -516,37 +411,5 @@ impl Model {
         self.disable(DIRS[side]);
         let direction = [StreamEvent::READING, StreamEvent::WRITING][side];
         self.emit(Due::event(event | direction, error), false);
-    }
-
-    /// Only those that are set.
-    fn heard(&self, due: Due) -> Due {
-        Due {
-            read: due.read && self.listens[0],
-            write: due.write && self.listens[1],
-            ..if self.listens[2] { due } else { Due::NONE }
-        }
-    }
-
-    fn emit(&mut self, due: Due, defer: bool) {
-        let heard = self.heard(due);
-        if defer || self.options.contains(Options::DEFER_CALLBACKS) {
-            self.add_later(heard);
-            return;
-        }
-        self.now.read |= heard.read;
-        self.now.write |= heard.write;
-        if !heard.event.is_empty() {
-            self.now.event = heard.event;
-            self.now.error = heard.error;
-        }
-    }
-
-    fn add_later(&mut self, due: Due) {
-        self.later.read |= due.read;
-        self.later.write |= due.write;
-        self.later.event |= due.event;
-        if due.error != 0 {
-            self.later.error = due.error;
-        }
     }
 }

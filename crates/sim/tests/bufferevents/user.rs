@@ -6,39 +6,31 @@ use ferrevent_core::driver::{Fd, Ready};
 use ferrevent_core::{Dirs, EventSpec, Fired, LoopFlags, Options, StreamEvent, Trigger, What};
 use ferrevent_sim::{Dial, Random, World};
 
-use crate::model::{Connecting, Due, Model};
+use crate::due::Due;
+use crate::model::{Connecting, Model};
 use crate::remote::{self, Shared};
 use crate::shell::{Call, Did, Outcome, Shell, User};
 use crate::{any_dirs, any_mark};
 
 /// A bufferevent, its model, and the far end of its connection.
-struct Stream {
-    model: Model,
-    remote: Option<Shared>,
+pub(crate) struct Stream {
+    pub(crate) model: Model,
+    pub(crate) remote: Option<Shared>,
     /// Its descriptor belongs to a connection that was told to fail, or never was one.
-    dead: bool,
-    written: usize,
-    sent: usize,
-    connected: u32,
+    pub(crate) dead: bool,
+    pub(crate) written: usize,
+    pub(crate) sent: usize,
 }
 
 pub(crate) struct Tester {
     pub(crate) random: Random,
-    streams: Vec<Stream>,
-    remotes: Vec<Shared>,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) remotes: Vec<Shared>,
     /// How much callbacks may still do before the next loop: they must not keep each other busy for ever.
     pub(crate) budget: u32,
     /// The user does nothing but read what there is.
-    calm: bool,
+    pub(crate) calm: bool,
     fired: bool,
-}
-
-/// What is to have happened once everything has settled.
-pub(crate) struct Settled {
-    stream: usize,
-    eofs: u32,
-    write_calls: u32,
-    kicked: bool,
 }
 
 impl Tester {
@@ -70,7 +62,6 @@ impl Tester {
             dead: false,
             written: 0,
             sent: 0,
-            connected: 0,
         });
         let dirs = any_dirs(&mut self.random);
         self.enable(shell, id, dirs);
@@ -221,109 +212,7 @@ impl Tester {
         }
     }
 
-    /// Lets everything flow: both directions are enabled, and everybody takes what there is.
-    pub(crate) fn settle(&mut self, shell: &mut Shell) -> Vec<Settled> {
-        shell.tick();
-        self.calm = true;
-        let mut settled = Vec::new();
-        let now = shell.core.now();
-        for id in 0..self.streams.len() {
-            let key = shell.key(id);
-            let model = &mut self.streams[id].model;
-            if model.freed {
-                continue;
-            }
-            if model.looking_up {
-                model.set_looking_up(false, now);
-                shell.core.set_looking_up(key, false);
-            }
-            model.set_listening([true; 3]);
-            shell.set_listening(id, [true; 3]);
-            model.set_timeouts(None, None, now);
-            shell.core.set_timeouts(key, None, None);
-            let mut mark = model.marks[0];
-            mark.low = 0;
-            model.set_watermark(Dirs::READ, mark, now);
-            shell.core.set_watermark(key, Dirs::READ, mark);
-            self.take(shell, id, usize::MAX);
-            self.enable(shell, id, Dirs::all());
-            let stream = &self.streams[id];
-            let Some(remote) = &stream.remote else {
-                continue;
-            };
-            let mut remote = remote.lock();
-            remote.send(3000);
-            remote.shut_down();
-            if !remote.broken {
-                settled.push(Settled {
-                    stream: id,
-                    eofs: stream.model.eofs,
-                    write_calls: stream.model.write_calls,
-                    kicked: stream.model.output == 0 && stream.model.connecting == Connecting::No,
-                });
-            }
-        }
-        for remote in &self.remotes {
-            drink(&shell.world, remote.clone(), DRY);
-        }
-        self.compare(shell);
-        settled
-    }
-
-    pub(crate) fn check_settled(&self, shell: &Shell, settled: &[Settled]) {
-        for settled in settled {
-            let stream = &self.streams[settled.stream];
-            // A connection that was still under way at that time may have been refused.
-            let Some(remote) = stream.remote.as_ref().filter(|_| !stream.dead) else {
-                continue;
-            };
-            let remote = remote.lock();
-            // So may one have been reset.
-            if remote.broken {
-                continue;
-            }
-            assert_eq!(remote.read, remote.sent, "all that was sent has been read");
-            assert_eq!(
-                stream.model.eofs,
-                settled.eofs + 1,
-                "and its end was told, once"
-            );
-            assert!(stream.model.input.is_empty(), "and taken");
-            assert_eq!(stream.model.output, 0, "all that was written was sent");
-            assert_eq!(stream.sent, stream.written);
-            let on_this = stream.written - remote.written_from();
-            assert_eq!(remote.received, on_this, "and arrived");
-            let calls = stream.model.write_calls - settled.write_calls;
-            assert!(calls > 0 || !settled.kicked, "enabling writing calls back");
-            assert!(shell.core.stream(shell.key(settled.stream)).is_some());
-        }
-    }
-
-    /// Gives everything up.
-    pub(crate) fn end(&mut self, shell: &mut Shell) {
-        for id in 0..self.streams.len() {
-            if !self.streams[id].model.freed {
-                self.free(shell, id);
-            }
-            while self.streams[id].model.references > 0 {
-                self.streams[id].model.references -= 1;
-                shell.core.release(shell.key(id));
-            }
-        }
-        self.compare(shell);
-    }
-
-    pub(crate) fn check_ended(&self, shell: &Shell) {
-        assert!(
-            shell.slots.iter().all(|slot| slot.finalized),
-            "all are finalized"
-        );
-        assert_eq!(shell.world.open_descriptors(), 0, "all are closed");
-        assert_eq!(shell.core.pending_len(), 0);
-        assert_eq!(shell.core.active_len(), 0);
-    }
-
-    fn enable(&mut self, shell: &mut Shell, id: usize, dirs: Dirs) {
+    pub(crate) fn enable(&mut self, shell: &mut Shell, id: usize, dirs: Dirs) {
         shell.tick();
         self.streams[id].model.enable(dirs, shell.core.now());
         let key = shell.key(id);
@@ -340,7 +229,7 @@ impl Tester {
         shell.write(id, &bytes);
     }
 
-    fn take(&mut self, shell: &mut Shell, id: usize, count: usize) {
+    pub(crate) fn take(&mut self, shell: &mut Shell, id: usize, count: usize) {
         shell.tick();
         let model = &mut self.streams[id].model;
         let count = count.min(model.input.len());
@@ -369,7 +258,7 @@ impl Tester {
         self.streams[id].model.returned(outer);
     }
 
-    fn free(&mut self, shell: &mut Shell, id: usize) {
+    pub(crate) fn free(&mut self, shell: &mut Shell, id: usize) {
         self.streams[id].model.free();
         shell.free(id);
         if !shell.slots[id].options.contains(Options::CLOSE_ON_FREE) {
@@ -451,7 +340,7 @@ impl Tester {
     }
 
     /// The core's state is the model's.
-    fn compare(&self, shell: &Shell) {
+    pub(crate) fn compare(&self, shell: &Shell) {
         for (id, stream) in self.streams.iter().enumerate() {
             let Some(core) = shell.core.stream(shell.key(id)) else {
                 assert_eq!(stream.model.references, 0, "it is gone before its time");
@@ -529,9 +418,6 @@ impl User for Tester {
         self.compare(shell);
         let before = self.streams[id].model.input.len();
         self.streams[id].model.called(call);
-        if matches!(call, Call::Event(event, _) if event.contains(StreamEvent::CONNECTED)) {
-            self.streams[id].connected += 1;
-        }
         let busy = !self.calm && self.budget > 0;
         if call == Call::Read {
             let count = match self.random.below(4) {
@@ -573,25 +459,3 @@ impl User for Tester {
 fn written_sequence(id: usize) -> u64 {
     1000 + id as u64
 }
-
-/// Has a far end take everything that comes, until nothing has come for so many rounds.
-fn drink(world: &World, remote: Shared, rounds: u32) {
-    let pause = if rounds == DRY { 2 } else { 20 };
-    world.after(Duration::from_millis(pause), move |world| {
-        let mut lent = remote.lock();
-        let before = lent.received;
-        lent.receive(usize::MAX);
-        let rounds = if lent.received > before {
-            DRY
-        } else {
-            rounds - 1
-        };
-        drop(lent);
-        if rounds > 0 {
-            drink(world, remote, rounds);
-        }
-    });
-}
-
-/// Longer than a connection attempt takes.
-const DRY: u32 = 60;
