@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_short, c_void};
 
-use ferrevent_core::{Callbacks, Dirs, StreamEvent, StreamKey, Trigger};
+use ferrevent_core::{Callbacks, Dirs, Options, StreamEvent, StreamKey, Trigger};
 use libc::ssize_t;
 
 use super::{Bev, bev_of, hold, listen, run, with};
@@ -163,9 +163,15 @@ pub unsafe extern "C" fn bufferevent_trigger_event(
     unsafe {
         let error = *libc::__errno_location();
         let _held = hold(bev);
+        let defers = (*bev).options.contains(Options::DEFER_CALLBACKS);
+        // No flag at all is an event too, as long as it need not be remembered.
+        let bare = event.is_empty() && !defers && !how.contains(Trigger::DEFER);
         call_now(bev, |inner, key| {
             inner.core.trigger_event(key, event, error, how)
         });
+        if bare {
+            run::call_event(bev, event, error);
+        }
     }
 }
 

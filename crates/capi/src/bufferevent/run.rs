@@ -1,6 +1,6 @@
 //! What the loop does with a bufferevent.
 
-use std::ffi::c_short;
+use std::ffi::{c_int, c_short};
 
 use ferrevent_core::driver::Transport;
 use ferrevent_core::{Callbacks, Io, Options, StreamEvent, StreamKey, StreamWork};
@@ -94,18 +94,29 @@ pub(super) unsafe fn call(
             let arg = (*bev).public.cbarg;
             unlocked(bev, || writecb(&raw mut (*bev).public, arg));
         }
-        if !callbacks.event.is_empty()
-            && let Some(errorcb) = (*bev).public.errorcb
-        {
-            let arg = (*bev).public.cbarg;
-            let event: StreamEvent = callbacks.event;
-            unlocked(bev, || {
-                if callbacks.error != 0 {
-                    *libc::__errno_location() = callbacks.error;
-                }
-                errorcb(&raw mut (*bev).public, event.bits() as c_short, arg);
-            });
+        if !callbacks.event.is_empty() {
+            call_event(bev, callbacks.event, callbacks.error);
         }
+    }
+}
+
+/// Runs the event callback.
+///
+/// # Safety
+/// As for [`call`].
+pub(super) unsafe fn call_event(bev: *mut Bev, event: StreamEvent, error: c_int) {
+    // SAFETY: by this function's contract; `errno` is this thread's.
+    unsafe {
+        let Some(errorcb) = (*bev).public.errorcb else {
+            return;
+        };
+        let arg = (*bev).public.cbarg;
+        unlocked(bev, || {
+            if error != 0 {
+                *libc::__errno_location() = error;
+            }
+            errorcb(&raw mut (*bev).public, event.bits() as c_short, arg);
+        });
     }
 }
 
