@@ -12,10 +12,11 @@ mod user;
 
 use std::time::Duration;
 
-use ferrevent_core::{Dirs, LoopEnd, LoopFlags, Watermark};
+use ferrevent_core::driver::Driver;
+use ferrevent_core::{Dirs, LoopEnd, LoopFlags, Options, Watermark};
 use ferrevent_sim::{Faults, Random, World};
 
-use crate::shell::Shell;
+use crate::shell::{Call, Shell, User};
 use crate::user::Tester;
 
 const SECOND: u64 = 1_000_000_000;
@@ -109,6 +110,48 @@ fn the_same_seed_gives_the_same_trace() {
         for edge in [false, true] {
             assert_eq!(play(seed, edge), play(seed, edge), "seed {seed}");
         }
+    }
+}
+
+/// Renews the timeout of the other bufferevent when it hears of one.
+struct Renewer {
+    heard: Vec<(usize, u64)>,
+}
+
+impl User for Renewer {
+    fn called(&mut self, shell: &mut Shell, stream: usize, _call: Call) {
+        self.heard.push((stream, shell.core.now()));
+        let other = shell.key(1 - stream);
+        let driver = Some(&mut *shell.driver as &mut dyn Driver);
+        let enabled = shell.core.enable(other, Dirs::READ, driver);
+        enabled.expect("it can be watched");
+        shell.core.loop_exit(SECOND);
+    }
+}
+
+/// Too rare for the random situations: both are over in the same pass.
+#[test]
+fn a_timeout_that_is_over_can_be_renewed_until_it_is_told() {
+    for edge in [false, true] {
+        let world = World::new(1, Faults::none());
+        let mut shell = Shell::new(&world, edge);
+        shell.tick();
+        let began = shell.core.now();
+        let mut peers = Vec::new();
+        for _ in 0..2 {
+            let (fd, peer) = world.pair();
+            peers.push(peer);
+            let stream = shell.new_stream(fd, Options::empty());
+            let key = shell.key(stream);
+            shell.core.set_timeouts(key, Some(2 * SECOND), None);
+            let driver = Some(&mut *shell.driver as &mut dyn Driver);
+            let enabled = shell.core.enable(key, Dirs::READ, driver);
+            enabled.expect("it can be watched");
+        }
+        let mut renewer = Renewer { heard: Vec::new() };
+        let end = shell.run(&mut renewer, LoopFlags::empty());
+        assert_eq!(end.expect("it ends in time"), LoopEnd::Stopped);
+        assert_eq!(renewer.heard, [(0, began + 2 * SECOND)]);
     }
 }
 

@@ -297,6 +297,11 @@ impl Shell {
             Io::CallDeferred => {
                 user.did(self, stream, Did::CallDeferred);
                 while let Some(callbacks) = self.core.next_deferred(key) {
+                    let [read, write, event] = self.slots[stream].listens;
+                    let heard = (read || !callbacks.read)
+                        && (write || !callbacks.write)
+                        && (event || callbacks.event.is_empty());
+                    assert!(heard, "deferred for a callback that is not set");
                     self.call(user, stream, callbacks);
                 }
                 return;
