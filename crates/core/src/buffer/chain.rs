@@ -9,13 +9,14 @@ use std::mem;
 use super::chunk::Chunk;
 
 /// A ring of more chunks than this is given back when it has become empty.
-const KEEP_RING: usize = 32;
+const KEEP_RING: usize = 8;
 
 /// Invariant: without a head there is no rest.
 #[derive(Default)]
 pub(super) struct Chain {
     head: Option<Chunk>,
-    rest: VecDeque<Chunk>,
+    /// Boxed, so that the many buffers without it are small.
+    rest: Option<Box<VecDeque<Chunk>>>,
 }
 
 impl Chain {
@@ -24,9 +25,10 @@ impl Chain {
         self.head.is_none()
     }
 
+    /// Whether there is no second chunk.
     #[inline]
-    pub(super) fn len(&self) -> usize {
-        usize::from(self.head.is_some()) + self.rest.len()
+    pub(super) fn is_single(&self) -> bool {
+        self.rest.as_ref().is_none_or(|rest| rest.is_empty())
     }
 
     #[inline]
@@ -41,20 +43,22 @@ impl Chain {
 
     #[inline]
     pub(super) fn back(&self) -> Option<&Chunk> {
-        if self.rest.is_empty() {
-            self.head.as_ref()
-        } else {
-            self.rest.back()
+        if let Some(rest) = &self.rest
+            && let Some(back) = rest.back()
+        {
+            return Some(back);
         }
+        self.head.as_ref()
     }
 
     #[inline]
     pub(super) fn back_mut(&mut self) -> Option<&mut Chunk> {
-        if self.rest.is_empty() {
-            self.head.as_mut()
-        } else {
-            self.rest.back_mut()
+        if let Some(rest) = &mut self.rest
+            && let Some(back) = rest.back_mut()
+        {
+            return Some(back);
         }
+        self.head.as_mut()
     }
 
     #[inline]
@@ -62,59 +66,75 @@ impl Chain {
         if self.head.is_none() {
             self.head = Some(chunk);
         } else {
-            self.rest.push_back(chunk);
+            self.rest.get_or_insert_default().push_back(chunk);
         }
     }
 
     pub(super) fn push_front(&mut self, chunk: Chunk) {
         if let Some(second) = self.head.replace(chunk) {
-            self.rest.push_front(second);
+            self.rest.get_or_insert_default().push_front(second);
         }
     }
 
     #[inline]
     pub(super) fn pop_front(&mut self) -> Option<Chunk> {
-        if self.rest.is_empty() {
-            return self.head.take();
-        }
-        let front = mem::replace(&mut self.head, self.rest.pop_front());
-        self.shrink();
-        front
+        let next = match &mut self.rest {
+            None => None,
+            Some(rest) => {
+                let next = rest.pop_front();
+                if rest.is_empty() {
+                    self.shrink();
+                }
+                next
+            }
+        };
+        mem::replace(&mut self.head, next)
     }
 
     pub(super) fn pop_back(&mut self) -> Option<Chunk> {
-        if self.rest.is_empty() {
-            return self.head.take();
+        if let Some(rest) = &mut self.rest
+            && let Some(back) = rest.pop_back()
+        {
+            if rest.is_empty() {
+                self.shrink();
+            }
+            return Some(back);
         }
-        let back = self.rest.pop_back();
-        self.shrink();
-        back
+        self.head.take()
     }
 
     /// Moves everything from `other` behind what is here.
+    #[inline]
     pub(super) fn append(&mut self, other: &mut Self) {
         if self.is_empty() {
             mem::swap(self, other);
             return;
         }
         if let Some(head) = other.head.take() {
-            self.rest.push_back(head);
-            self.rest.append(&mut other.rest);
-            other.shrink();
+            let rest = self.rest.get_or_insert_default();
+            rest.push_back(head);
+            if let Some(more) = &mut other.rest {
+                rest.append(more);
+                other.shrink();
+            }
         }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Chunk> + Clone {
-        self.head.iter().chain(self.rest.iter())
+        self.head
+            .iter()
+            .chain(self.rest.iter().flat_map(|rest| rest.iter()))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Chunk> {
-        self.head.iter_mut().chain(self.rest.iter_mut())
+        self.head
+            .iter_mut()
+            .chain(self.rest.iter_mut().flat_map(|rest| rest.iter_mut()))
     }
 
+    /// Gives the empty ring back if it is large.
+    #[inline]
     fn shrink(&mut self) {
-        if self.rest.is_empty() && self.rest.capacity() > KEEP_RING {
-            self.rest = VecDeque::new();
-        }
+        self.rest.take_if(|rest| rest.capacity() > KEEP_RING);
     }
 }

@@ -3,8 +3,6 @@
 use std::mem;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::pool::Block;
 
 /// Memory with the content at `start..end`.
@@ -14,20 +12,23 @@ pub(super) struct Chunk {
     end: usize,
 }
 
+/// The user's memory. One allocation holds the owner and the count of the chunks that show it.
+pub(super) type Foreign = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
 enum Store {
     /// Ours alone: what lies before `start` and behind `end` is room.
     Owned(Block),
     /// Seen by several chunks, so read-only.
     Shared(Arc<Block>),
     /// The user's memory, read-only.
-    Foreign(Bytes),
+    Foreign(Foreign),
 }
 
 impl Chunk {
     /// A chunk whose content is `block[start..end]`.
     #[inline]
     pub(super) fn owned(block: Block, start: usize, end: usize) -> Self {
-        debug_assert!(start <= end && end <= block.len());
+        debug_assert!(start <= end && end <= block.written().len());
         Self {
             store: Store::Owned(block),
             start,
@@ -35,13 +36,13 @@ impl Chunk {
         }
     }
 
-    /// A chunk that refers to `bytes`.
-    pub(super) fn foreign(bytes: Bytes) -> Self {
-        let end = bytes.len();
+    /// A chunk that shows the first `len` bytes of `memory`.
+    #[inline]
+    pub(super) fn foreign(memory: Foreign, len: usize) -> Self {
         Self {
-            store: Store::Foreign(bytes),
+            store: Store::Foreign(memory),
             start: 0,
-            end,
+            end: len,
         }
     }
 
@@ -56,11 +57,13 @@ impl Chunk {
     }
 
     /// Whether the memory is this chunk's alone.
+    #[inline]
     pub(super) fn is_owned(&self) -> bool {
         matches!(self.store, Store::Owned(_))
     }
 
     /// Whether the memory is the user's, who is told when it is let go.
+    #[inline]
     pub(super) fn is_foreign(&self) -> bool {
         matches!(self.store, Store::Foreign(_))
     }
@@ -74,9 +77,9 @@ impl Chunk {
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
         let memory: &[u8] = match &self.store {
-            Store::Owned(block) => block,
-            Store::Shared(block) => block,
-            Store::Foreign(bytes) => bytes,
+            Store::Owned(block) => block.written(),
+            Store::Shared(block) => block.written(),
+            Store::Foreign(memory) => (**memory).as_ref(),
         };
         &memory[self.start..self.end]
     }
@@ -84,7 +87,7 @@ impl Chunk {
     /// The content for writing, if the memory is owned.
     pub(super) fn bytes_mut(&mut self) -> Option<&mut [u8]> {
         match &mut self.store {
-            Store::Owned(block) => Some(&mut block[self.start..self.end]),
+            Store::Owned(block) => Some(&mut block.written_mut()[self.start..self.end]),
             Store::Shared(_) | Store::Foreign(_) => None,
         }
     }
@@ -93,12 +96,13 @@ impl Chunk {
     #[inline]
     pub(super) fn room(&self) -> usize {
         match &self.store {
-            Store::Owned(block) => block.len() - self.end,
+            Store::Owned(block) => block.size() - self.end,
             Store::Shared(_) | Store::Foreign(_) => 0,
         }
     }
 
     /// How many bytes still fit before the content.
+    #[inline]
     pub(super) fn room_front(&self) -> usize {
         match &self.store {
             Store::Owned(_) => self.start,
@@ -106,42 +110,59 @@ impl Chunk {
         }
     }
 
-    /// The room behind the content.
+    /// The room behind the content, at least `n` bytes of it if there are as many: the part that was never written is
+    /// not shown beyond that, since it would have to be cleared first.
     #[inline]
-    pub(super) fn space(&mut self) -> &mut [u8] {
+    pub(super) fn space(&mut self, n: usize) -> &mut [u8] {
         match &mut self.store {
-            Store::Owned(block) => &mut block[self.end..],
+            Store::Owned(block) => {
+                block.clear_to(self.end.saturating_add(n));
+                &mut block.written_mut()[self.end..]
+            }
             Store::Shared(_) | Store::Foreign(_) => &mut [],
         }
     }
 
-    /// Makes the first `n` bytes of the room part of the content.
+    /// Makes the first `n` bytes of the room that [`space`](Self::space) has shown part of the content.
     #[inline]
     pub(super) fn grow(&mut self, n: usize) {
         debug_assert!(n <= self.room());
         self.end += n;
     }
 
-    /// Copies as much of `data` as fits behind the content, and says how much that was.
+    /// Copies `data` behind the content if all of it fits, and says whether it did.
     #[inline]
-    pub(super) fn fill(&mut self, data: &[u8]) -> usize {
+    pub(super) fn fill_whole(&mut self, data: &[u8]) -> bool {
         let Store::Owned(block) = &mut self.store else {
-            return 0;
+            return false;
         };
-        let n = data.len().min(block.len() - self.end);
-        block[self.end..self.end + n].copy_from_slice(&data[..n]);
-        self.end += n;
+        if data.len() > block.size() - self.end {
+            return false;
+        }
+        block.write(self.end, data);
+        self.end += data.len();
+        true
+    }
+
+    /// Copies as much of `data` as fits behind the content, and says how much that was.
+    pub(super) fn fill(&mut self, data: &[u8]) -> usize {
+        let n = data.len().min(self.room());
+        if n > 0 {
+            self.fill_whole(&data[..n]);
+        }
         n
     }
 
     /// Copies the end of `data`, as much as fits, before the content, and says how much that was.
+    #[inline]
     pub(super) fn fill_front(&mut self, data: &[u8]) -> usize {
         let Store::Owned(block) = &mut self.store else {
             return 0;
         };
         let n = data.len().min(self.start);
-        block[self.start - n..self.start].copy_from_slice(&data[data.len() - n..]);
-        self.start -= n;
+        let at = self.start - n;
+        block.written_mut()[at..self.start].copy_from_slice(&data[data.len() - n..]);
+        self.start = at;
         n
     }
 
@@ -156,7 +177,7 @@ impl Chunk {
     pub(super) fn share(&mut self, from: usize, to: usize) -> Self {
         debug_assert!(from <= to && to <= self.len());
         let store = match &mut self.store {
-            Store::Foreign(bytes) => Store::Foreign(bytes.clone()),
+            Store::Foreign(memory) => Store::Foreign(Arc::clone(memory)),
             Store::Shared(block) => Store::Shared(Arc::clone(block)),
             Store::Owned(block) => {
                 let block = Arc::new(mem::take(block));
@@ -171,20 +192,25 @@ impl Chunk {
         }
     }
 
-    /// Takes `next` into this chunk when it shows the bytes right behind this one's in the same shared memory;
-    /// otherwise gives it back.
+    /// Whether `next` shows the bytes right behind this one's in the same shared memory.
     ///
     /// Only for memory of ours: two references to a user's memory are two, even where their addresses meet.
-    pub(super) fn rejoin(&mut self, next: Self) -> Result<(), Self> {
-        let same = match (&self.store, &next.store) {
-            (Store::Shared(mine), Store::Shared(theirs)) => Arc::ptr_eq(mine, theirs),
+    #[inline]
+    pub(super) fn continues_in(&self, next: &Self) -> bool {
+        match (&self.store, &next.store) {
+            (Store::Shared(mine), Store::Shared(theirs)) => {
+                self.end == next.start && Arc::ptr_eq(mine, theirs)
+            }
             _ => false,
-        };
-        if !same || self.end != next.start {
-            return Err(next);
         }
-        self.end = next.end;
-        Ok(())
+    }
+
+    /// Takes the first `n` bytes of `next`, in which this chunk [continues](Self::continues_in).
+    #[inline]
+    pub(super) fn take_over(&mut self, next: &mut Self, n: usize) {
+        debug_assert!(self.continues_in(next) && n <= next.len());
+        self.end += n;
+        next.start += n;
     }
 
     /// Makes shared memory owned again if nobody else refers to it any more, and says whether it is owned now.

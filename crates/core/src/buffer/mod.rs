@@ -12,11 +12,12 @@
 //!     moves its start      the user's `Bytes`         writes straight into it
 //! ```
 //!
-//! * **Owned** memory comes from a bounded pool of the thread and returns to it as soon as its last byte is drained.
-//!   Blocks grow with the buffer from 256 bytes to 64 KiB, so that a few bytes do not occupy a page.
+//! * **Owned** memory is given back as soon as its last byte is drained: to the allocator, or to a bounded pool of the
+//!   thread. Blocks grow with the buffer from 256 bytes to 64 KiB, so that a few bytes do not occupy a page.
 //! * **Shared** memory is what [`append_shared`](Buffer::append_shared) and the splitting of a large chunk leave: the
 //!   same block is shown by several chunks and freed by the last one.
-//! * **Foreign** memory is the user's, given by [`append_bytes`](Buffer::append_bytes).
+//! * **Foreign** memory is the user's, given by [`append_bytes`](Buffer::append_bytes) or
+//!   [`append_owner`](Buffer::append_owner).
 //!
 //! Moving between buffers moves chunks; only pieces so small that a copy is cheaper are copied into existing room.
 //! Memory never moves while its bytes are in a buffer, except by [`pullup`](Buffer::pullup).
@@ -30,6 +31,7 @@
 
 mod chain;
 mod chunk;
+mod contiguous;
 mod pool;
 mod search;
 mod space;
@@ -37,12 +39,13 @@ mod traits;
 mod transfer;
 
 use std::mem;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use self::chain::Chain;
 use self::chunk::Chunk;
-use self::pool::{Block, MAX_POOLED};
+use self::pool::Block;
 pub use self::search::{Eol, EolStyle};
 
 /// No buffer holds more bytes than this, so that every length also fits a signed number.
@@ -50,6 +53,9 @@ const MAX_LEN: usize = isize::MAX as usize;
 
 /// Blocks stop growing with the buffer at this size.
 const GROWN_BLOCK: usize = 64 << 10;
+
+/// Blocks for prepended bytes, usually headers, stop at this one: they have to be cleared.
+const PREPENDED_BLOCK: usize = 512;
 
 /// A queue of bytes in chunks. See the [module](self) for how it works.
 #[derive(Default)]
@@ -60,13 +66,13 @@ pub struct Buffer {
     /// Bytes added and deleted since the change was last taken.
     added: usize,
     deleted: usize,
-    /// An empty block that `expand` or `reserve` has made ready. The next chunk is made of it.
-    spare: Option<Block>,
-    /// Whether `reserve` gave the spare block out.
-    spare_reserved: bool,
-    /// Where the room of the last chunk began when `reserve` gave it out. While this is set, that chunk stays although
-    /// it may have been drained empty; no other chunk is ever empty.
-    reserved_tail: Option<usize>,
+    /// An empty block that `expand` or `reserve` has made ready. The next chunk is made of it. Boxed, being rare.
+    spare: Option<Box<space::Spare>>,
+    /// Where the room of the last chunk began when `reserve` gave it out.
+    reserved_from: usize,
+    /// Whether it did. While this is set, that chunk stays although it may have been drained empty; no other chunk is
+    /// ever empty.
+    tail_reserved: bool,
     /// How reads were sized lately.
     reads: space::ReadSize,
     front_frozen: bool,
@@ -131,7 +137,15 @@ impl Buffer {
         self.len == 0
     }
 
+    /// The bytes that lie contiguously at the front.
+    #[inline]
+    #[must_use]
+    pub fn front(&self) -> &[u8] {
+        self.chain.front().map_or(&[], Chunk::bytes)
+    }
+
     /// How many bytes lie contiguously at the front (`evbuffer_get_contiguous_space`).
+    #[inline]
     #[must_use]
     pub fn contiguous_len(&self) -> usize {
         self.chain.front().map_or(0, Chunk::len)
@@ -170,7 +184,19 @@ impl Buffer {
 
     /// Copies bytes from `position` on into `out`, as many as there are and fit, and says how many
     /// (`evbuffer_copyout_from`). The buffer keeps them.
+    #[inline]
     pub fn copy_out(&self, position: usize, out: &mut [u8]) -> usize {
+        // Nearly always, all of it lies in the first chunk.
+        if let Some(bytes) = self.front().get(position..)
+            && let Some(bytes) = bytes.get(..out.len())
+        {
+            out.copy_from_slice(bytes);
+            return out.len();
+        }
+        self.copy_out_pieces(position, out)
+    }
+
+    fn copy_out_pieces(&self, position: usize, out: &mut [u8]) -> usize {
         let mut done = 0;
         for bytes in self.chunks_from(position) {
             let n = bytes.len().min(out.len() - done);
@@ -232,22 +258,35 @@ impl Buffer {
         self.append_copy(data)
     }
 
-    /// Appends a reference to `bytes` without copying (`evbuffer_add_reference`).
-    ///
-    /// The reference is dropped when the last of these bytes has left every buffer, once. With
-    /// [`Bytes::from_owner`] that runs the owner's `Drop`, possibly inside a call to this buffer; an owner whose
-    /// clean-up is user code must therefore only note there that it is due. Empty `bytes` are dropped at once.
+    /// Appends a reference to `bytes` without copying (`evbuffer_add_reference`). Empty `bytes` are dropped at once.
     ///
     /// # Errors
     /// [`BufferError::Frozen`] if the back is frozen; [`BufferError::TooLong`].
     pub fn append_bytes(&mut self, bytes: Bytes) -> Result<(), BufferError> {
-        self.check_append(bytes.len())?;
-        if bytes.is_empty() {
+        self.append_owner(bytes)
+    }
+
+    /// Appends a reference to the memory of `owner` without copying (`evbuffer_add_reference`). `owner` must show the
+    /// same bytes each time it is asked.
+    ///
+    /// It is dropped when the last of these bytes has left every buffer, once, possibly inside a call to this buffer; an
+    /// owner whose clean-up is user code must therefore only note there that it is due. One without bytes is dropped at
+    /// once.
+    ///
+    /// # Errors
+    /// [`BufferError::Frozen`] if the back is frozen; [`BufferError::TooLong`].
+    pub fn append_owner<T>(&mut self, owner: T) -> Result<(), BufferError>
+    where
+        T: AsRef<[u8]> + Send + Sync + 'static,
+    {
+        let len = owner.as_ref().len();
+        self.check_append(len)?;
+        if len == 0 {
             return Ok(());
         }
         self.end_reservation();
-        self.count_added(bytes.len());
-        self.chain.push_back(Chunk::foreign(bytes));
+        self.count_added(len);
+        self.chain.push_back(Chunk::foreign(Arc::new(owner), len));
         Ok(())
     }
 
@@ -267,7 +306,7 @@ impl Buffer {
         let room = self.chain.front().map_or(0, Chunk::room_front);
         let block = match data.len().saturating_sub(room) {
             0 => None,
-            missing => Some(Block::of(self.grown(missing))?),
+            missing => Some(Block::cleared(missing.max(self.len.min(PREPENDED_BLOCK)))?),
         };
         let filled = self
             .chain
@@ -275,7 +314,7 @@ impl Buffer {
             .map_or(0, |front| front.fill_front(data));
         if let Some(block) = block {
             // At the end of its block, so that the next bytes to be prepended find room before these.
-            let end = block.len();
+            let end = block.size();
             let mut chunk = Chunk::owned(block, end, end);
             chunk.fill_front(&data[..data.len() - filled]);
             self.chain.push_front(chunk);
@@ -313,101 +352,49 @@ impl Buffer {
         Ok(n)
     }
 
-    /// Makes the first `n` bytes (`None`: all) contiguous and shows them; `None` if there are fewer, or no memory
-    /// (`evbuffer_pullup`). Bytes that are contiguous already stay where they are.
-    pub fn pullup(&mut self, n: Option<usize>) -> Option<&[u8]> {
-        let n = n.unwrap_or(self.len);
-        if n > self.contiguous_len() {
-            self.gather(n)?;
-        }
-        self.chain
-            .front()
-            .map_or(Some(&[][..]), |front| front.bytes().get(..n))
-    }
-
-    /// As [`pullup`](Self::pullup), for writing: the bytes are copied if anyone else might see them.
-    pub fn pullup_mut(&mut self, n: Option<usize>) -> Option<&mut [u8]> {
-        let n = n.unwrap_or(self.len);
-        let private = self.chain.front_mut().is_none_or(Chunk::reclaim);
-        if n > self.contiguous_len() || (!private && n > 0) {
-            self.gather(n)?;
-        }
-        match self.chain.front_mut() {
-            Some(front) if n > 0 => front.bytes_mut()?.get_mut(..n),
-            _ => Some(&mut []),
-        }
-    }
-
-    /// Copies the first `n` bytes together into one owned chunk at the front.
-    fn gather(&mut self, n: usize) -> Option<()> {
-        if n > self.len {
-            return None;
-        }
-        let fits = self
-            .chain
-            .front()
-            .is_some_and(|front| front.is_owned() && front.len() + front.room() >= n);
-        let mut front = if fits {
-            self.end_reservation();
-            self.chain.pop_front()?
-        } else {
-            // Beyond the pooled sizes, some room behind the bytes: a buffer that grows and is pulled up each time
-            // should not be copied as a whole each time.
-            let size = if n > MAX_POOLED {
-                n.checked_add(n / 4)?
-            } else {
-                n
-            };
-            let block = Block::of(size).ok()?;
-            self.end_reservation();
-            Chunk::owned(block, 0, 0)
-        };
-        while front.len() < n {
-            let next = self.chain.front_mut()?;
-            let wanted = next.len().min(n - front.len());
-            front.fill(&next.bytes()[..wanted]);
-            next.skip(wanted);
-            if next.is_empty() {
-                self.chain.pop_front();
-            }
-        }
-        self.chain.push_front(front);
-        Some(())
-    }
-
     /// Appends a copy of `data` regardless of the freezes; on an error nothing is changed.
     #[inline]
     fn append_copy(&mut self, data: &[u8]) -> Result<(), BufferError> {
-        match self.chain.back_mut() {
-            Some(back) if back.room() >= data.len() => {
-                back.fill(data);
-            }
-            _ => self.append_chunk(data)?,
+        let filled = match self.chain.back_mut() {
+            Some(back) => back.fill_whole(data),
+            None => false,
+        };
+        if !filled {
+            self.append_chunk(data)?;
         }
         self.count_added(data.len());
         Ok(())
     }
 
     /// Copies `data` into the room of the last chunk, and what does not fit there into a new chunk.
-    #[cold]
+    #[inline(never)]
     fn append_chunk(&mut self, data: &[u8]) -> Result<(), BufferError> {
         if data.is_empty() {
             return Ok(());
         }
-        let room = self.chain.back().map_or(0, Chunk::room);
-        let missing = data.len() - room;
-        let block = match self.spare.take_if(|spare| spare.len() >= missing) {
+        let room = self.chain.back_mut().map_or(0, |back| {
+            back.reclaim();
+            back.room()
+        });
+        let missing = data.len().saturating_sub(room);
+        if missing == 0 {
+            if let Some(back) = self.chain.back_mut() {
+                back.fill(data);
+            }
+            return Ok(());
+        }
+        let mut block = match self.take_spare(missing) {
             Some(spare) => spare,
-            None if missing > MAX_POOLED => Block::copied(&data[room..])?,
-            None => Block::small(self.grown(missing)),
+            None => Block::of(self.grown(missing))?,
         };
-        if let Some(back) = self.chain.back_mut() {
+        block.write(0, &data[room..]);
+        if room > 0
+            && let Some(back) = self.chain.back_mut()
+        {
             back.fill(data);
         }
         self.end_reservation();
-        let mut chunk = Chunk::owned(block, 0, 0);
-        chunk.fill(&data[room..]);
-        self.chain.push_back(chunk);
+        self.chain.push_back(Chunk::owned(block, 0, missing));
         Ok(())
     }
 
@@ -435,7 +422,7 @@ impl Buffer {
             }
             n -= len;
             // The room of a reserved chunk has been given out and must not go.
-            if self.reserved_tail.is_some() && self.chain.len() == 1 {
+            if self.tail_reserved && self.chain.is_single() {
                 if let Some(front) = self.chain.front_mut() {
                     front.skip(len);
                 }
@@ -445,11 +432,20 @@ impl Buffer {
         }
     }
 
-    /// Forgets that room of the last chunk was given out, and the chunk with it if it is empty; and that the spare block
-    /// was, which would otherwise be taken for the first piece of a reservation that began in the last chunk.
+    /// Forgets that room of the last chunk was given out, and the chunk with it if it is empty.
+    #[inline]
     fn end_reservation(&mut self) {
-        self.spare_reserved = false;
-        if self.reserved_tail.take().is_some() && self.chain.back().is_some_and(Chunk::is_empty) {
+        if self.tail_reserved {
+            self.end_tail_reservation();
+        }
+    }
+
+    fn end_tail_reservation(&mut self) {
+        self.tail_reserved = false;
+        if let Some(spare) = &mut self.spare {
+            spare.end_reservation();
+        }
+        if self.chain.back().is_some_and(Chunk::is_empty) {
             self.chain.pop_back();
         }
     }

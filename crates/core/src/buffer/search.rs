@@ -40,8 +40,33 @@ impl Buffer {
         }
         match pattern {
             [] => Some(from),
-            [byte] => self.find(from, to, |bytes| memchr(*byte, bytes)),
+            [byte] => self.search_byte(*byte, from, to),
             _ => self.search_long(pattern, from, to),
+        }
+    }
+
+    /// Where `byte` first occurs within `from..to`.
+    #[inline]
+    fn search_byte(&self, byte: u8, from: usize, to: usize) -> Option<usize> {
+        // Nearly always, it is in the first chunk.
+        let front = self.front();
+        if let Some(bytes) = front.get(from..to.min(front.len()))
+            && let Some(offset) = memchr(byte, bytes)
+        {
+            return Some(from + offset);
+        }
+        self.find(from.max(front.len()), to, |bytes| memchr(byte, bytes))
+    }
+
+    /// Where CR LF first occurs at or behind `from`. LF is rare and quick to find.
+    fn search_pair(&self, from: usize) -> Option<usize> {
+        let mut at = from;
+        loop {
+            let feed = self.search_byte(b'\n', at, self.len)?;
+            if feed > from && self.byte(feed - 1) == Some(b'\r') {
+                return Some(feed - 1);
+            }
+            at = feed + 1;
         }
     }
 
@@ -55,7 +80,7 @@ impl Buffer {
                 Some(Eol { position, len })
             }
             EolStyle::Crlf => {
-                let feed = self.search(b"\n", from, None)?;
+                let feed = self.search_byte(b'\n', from, self.len)?;
                 let pair = feed > from && self.byte(feed - 1) == Some(b'\r');
                 Some(Eol {
                     position: feed - usize::from(pair),
@@ -63,13 +88,13 @@ impl Buffer {
                 })
             }
             EolStyle::CrlfStrict => self
-                .search(b"\r\n", from, None)
+                .search_pair(from)
                 .map(|position| Eol { position, len: 2 }),
             EolStyle::Lf => self
-                .search(b"\n", from, None)
+                .search_byte(b'\n', from, self.len)
                 .map(|position| Eol { position, len: 1 }),
             EolStyle::Nul => self
-                .search(b"\0", from, None)
+                .search_byte(b'\0', from, self.len)
                 .map(|position| Eol { position, len: 1 }),
         }
     }
@@ -97,7 +122,11 @@ impl Buffer {
 
     /// The byte at `position`, if there are so many.
     #[must_use]
+    #[inline]
     pub fn byte(&self, position: usize) -> Option<u8> {
+        if let Some(byte) = self.front().get(position) {
+            return Some(*byte);
+        }
         self.chunks_from(position).next().map(|bytes| bytes[0])
     }
 

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use smallvec::SmallVec;
 
 use super::chunk::Chunk;
-use super::pool::Block;
+use super::pool::{Block, MAX_POOLED};
 use super::{Buffer, BufferError, MAX_LEN};
 
 /// What a transport is offered for its first read, and at least later on, in bytes.
@@ -21,34 +21,55 @@ const WRITE_PIECES: usize = 64;
 
 /// How much to offer for a read.
 pub(super) struct ReadSize {
-    size: usize,
+    /// The power of two.
+    shift: u8,
     short: u8,
+}
+
+/// An empty block that the next chunk is made of.
+pub(super) struct Spare {
+    block: Block,
+    /// Whether it has been given out to be written into.
+    reserved: bool,
+}
+
+impl Spare {
+    /// A second piece is worth nothing without the first.
+    pub(super) fn end_reservation(&mut self) {
+        self.reserved = false;
+    }
 }
 
 impl Default for ReadSize {
     fn default() -> Self {
         Self {
-            size: MIN_READ,
+            shift: MIN_READ.trailing_zeros() as u8,
             short: 0,
         }
     }
 }
 
 impl ReadSize {
+    fn size(&self) -> usize {
+        1 << self.shift
+    }
+
     /// Learns that a read got `n` bytes where `offered` were possible.
     fn learn(&mut self, n: usize, offered: usize) {
-        if n == offered && offered >= self.size {
-            self.size = (self.size * 4).min(MAX_READ);
-            self.short = 0;
-        } else if n >= self.size / 4 {
-            self.short = 0;
+        let size = self.size();
+        let next = if n == offered && offered >= size {
+            (size * 4).min(MAX_READ)
+        } else if n >= size / 4 {
+            size
         } else {
             self.short += 1;
-            if self.short >= SHORT_READS {
-                self.size = (self.size / 2).max(MIN_READ);
-                self.short = 0;
+            if self.short < SHORT_READS {
+                return;
             }
-        }
+            (size / 2).max(MIN_READ)
+        };
+        self.shift = next.trailing_zeros() as u8;
+        self.short = 0;
     }
 }
 
@@ -60,8 +81,8 @@ impl Buffer {
     pub fn expand(&mut self, n: usize) -> Result<(), BufferError> {
         self.check_len(n)?;
         let room = self.chain.back().map_or(0, Chunk::room);
-        if room < n && self.make_spare(n)? {
-            self.end_reservation();
+        if room < n {
+            self.make_spare(n)?;
         }
         Ok(())
     }
@@ -69,13 +90,13 @@ impl Buffer {
     /// Room for at least `n` bytes in at most `segments` pieces (`evbuffer_reserve_space`): fill them in order, then
     /// [`commit`](Self::commit). There are one or two pieces, and no bytes in the buffer until then.
     ///
-    /// The pieces stay where they are until the commit, also when the buffer is drained meanwhile. What adds bytes,
-    /// moves or gathers them may end the reservation, and so may [`expand`](Self::expand): then there is nothing to
-    /// commit any more.
+    /// The pieces stay where they are until the commit, also when the buffer is drained meanwhile. Appending or moving
+    /// anything ends the reservation.
     ///
     /// # Errors
     /// [`BufferError::Frozen`] if the back is frozen; [`BufferError::OutOfRange`] if `segments` is 0;
     /// [`BufferError::TooLong`]; [`BufferError::NoMemory`].
+    #[inline]
     pub fn reserve(
         &mut self,
         n: usize,
@@ -85,6 +106,21 @@ impl Buffer {
         if segments == 0 {
             return Err(BufferError::OutOfRange);
         }
+        if self.chain.is_empty() && self.spare.is_none() {
+            // The chunk that the bytes will be in, empty until the commit.
+            let block = Block::cleared(n)?;
+            self.chain.push_back(Chunk::owned(block, 0, 0));
+            self.reserved_from = 0;
+            self.tail_reserved = true;
+        } else {
+            self.reserve_behind(n, segments)?;
+        }
+        Ok(self.reserved())
+    }
+
+    /// As `reserve`, where there are chunks or a spare block already.
+    #[inline(never)]
+    fn reserve_behind(&mut self, n: usize, segments: usize) -> Result<(), BufferError> {
         let (room, end) = self
             .chain
             .back()
@@ -98,28 +134,36 @@ impl Buffer {
         }
         if in_tail {
             // An empty chunk that an earlier reservation has kept is kept on.
-            self.reserved_tail = Some(end);
+            self.reserved_from = end;
+            self.tail_reserved = true;
+            if let Some(back) = self.chain.back_mut() {
+                back.space(usize::MAX);
+            }
         } else {
             self.end_reservation();
         }
-        self.spare_reserved = self.spare.is_some();
-        Ok(self.reserved())
+        if let Some(spare) = &mut self.spare {
+            spare.reserved = true;
+            spare.block.clear_to(usize::MAX);
+        }
+        Ok(())
     }
 
     /// The pieces of the reservation in force, in the order of [`reserve`](Self::reserve); none if there is none.
+    #[inline]
     pub fn reserved(&mut self) -> SmallVec<[&mut [u8]; 2]> {
         let mut pieces = SmallVec::new();
-        if let Some(at) = self.reserved_tail {
+        if self.tail_reserved {
             match self.chain.back_mut() {
-                Some(back) if back.end() == at => pieces.push(back.space()),
+                Some(back) if back.end() == self.reserved_from => pieces.push(back.space(0)),
                 // Something was appended into that room, so what follows it is not next any more either.
                 _ => return pieces,
             }
         }
-        if self.spare_reserved
-            && let Some(spare) = &mut self.spare
+        if let Some(spare) = &mut self.spare
+            && spare.reserved
         {
-            pieces.push(&mut spare[..]);
+            pieces.push(spare.block.written_mut());
         }
         pieces
     }
@@ -130,6 +174,7 @@ impl Buffer {
     /// # Errors
     /// [`BufferError::Frozen`] if the back is frozen; [`BufferError::OutOfRange`] if there are more lengths than
     /// pieces or one is too large; [`BufferError::TooLong`]. The reservation then stays.
+    #[inline]
     pub fn commit(&mut self, lengths: &[usize]) -> Result<(), BufferError> {
         let mut total = 0_usize;
         {
@@ -146,23 +191,27 @@ impl Buffer {
         }
         self.check_append(total)?;
         let mut lengths = lengths.iter().copied();
-        if self.reserved_tail.is_some()
+        if self.tail_reserved
             && let Some(length) = lengths.next()
             && let Some(back) = self.chain.back_mut()
         {
             back.grow(length);
         }
         self.end_reservation();
-        if let Some(length) = lengths.next()
-            && length > 0
-            && let Some(spare) = self.spare.take()
-        {
-            self.chain.push_back(Chunk::owned(spare, 0, length));
+        if self.spare.is_some() {
+            self.commit_spare(lengths.next().unwrap_or(0));
         }
-        self.spare = None;
-        self.spare_reserved = false;
         self.count_added(total);
         Ok(())
+    }
+
+    #[inline(never)]
+    fn commit_spare(&mut self, length: usize) {
+        if let Some(spare) = self.spare.take()
+            && length > 0
+        {
+            self.chain.push_back(Chunk::owned(spare.block, 0, length));
+        }
     }
 
     /// For the transport: lets `read` put at most `limit` bytes behind the content, and says how many it has put there.
@@ -182,11 +231,11 @@ impl Buffer {
         read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<usize, E> {
         let limit = limit.min(MAX_LEN - self.len);
-        let want = self.reads.size.min(limit);
+        let want = self.reads.size().min(limit);
         if let Some(back) = self.chain.back_mut()
             && back.room() >= want
         {
-            let space = back.space();
+            let space = back.space(want);
             let offered = space.len().min(limit);
             let n = read(&mut space[..offered])?;
             assert!(n <= offered, "a read of {n} bytes into room for {offered}");
@@ -195,9 +244,10 @@ impl Buffer {
             self.count_added(n);
             return Ok(n);
         }
-        let mut block = Block::small(want);
-        let offered = block.len().min(limit);
-        let n = read(&mut block[..offered])?;
+        let mut block = Block::small_cleared(want);
+        let space = block.written_mut();
+        let offered = space.len().min(limit);
+        let n = read(&mut space[..offered])?;
         assert!(n <= offered, "a read of {n} bytes into room for {offered}");
         self.reads.learn(n, offered);
         self.take_read(block, n);
@@ -264,7 +314,10 @@ impl Buffer {
             return;
         }
         // The block goes back to the pool when it would be held for a few bytes only.
-        if n <= COPY_READ && n <= block.len() / 16 && self.append_copy(&block[..n]).is_ok() {
+        if n <= COPY_READ
+            && n <= block.size() / 16
+            && self.append_copy(&block.written()[..n]).is_ok()
+        {
             return;
         }
         self.end_reservation();
@@ -273,11 +326,30 @@ impl Buffer {
     }
 
     /// Makes sure that there is a spare block of `n` bytes, and says whether it is a new one.
-    fn make_spare(&mut self, n: usize) -> Result<bool, BufferError> {
-        let new = self.spare.as_ref().is_none_or(|spare| spare.len() < n);
-        if new {
-            self.spare = Some(Block::of(n)?);
+    fn make_spare(&mut self, n: usize) -> Result<(), BufferError> {
+        if self
+            .spare
+            .as_ref()
+            .is_none_or(|spare| spare.block.size() < n)
+        {
+            // What is larger than any pooled block comes cleared from the system.
+            let block = if n > MAX_POOLED {
+                Block::cleared(n)?
+            } else {
+                Block::small(n)
+            };
+            self.spare = Some(Box::new(Spare {
+                block,
+                reserved: false,
+            }));
         }
-        Ok(new)
+        Ok(())
+    }
+
+    /// The spare block, if there is one of at least `n` bytes.
+    #[inline]
+    pub(super) fn take_spare(&mut self, n: usize) -> Option<Block> {
+        let spare = self.spare.take_if(|spare| spare.block.size() >= n)?;
+        Some(spare.block)
     }
 }

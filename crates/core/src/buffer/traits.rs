@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
@@ -31,7 +32,7 @@ impl io::BufRead for Buffer {
         if self.len > 0 {
             self.check_front()?;
         }
-        Ok(self.chunks().next().unwrap_or(&[]))
+        Ok(self.front())
     }
 
     /// Drains `n` bytes, which `fill_buf` must have shown.
@@ -59,11 +60,7 @@ impl Buf for Buffer {
     }
 
     fn chunk(&self) -> &[u8] {
-        if self.front_frozen {
-            &[]
-        } else {
-            self.chunks().next().unwrap_or(&[])
-        }
+        if self.front_frozen { &[] } else { self.front() }
     }
 
     fn advance(&mut self, n: usize) {
@@ -116,9 +113,10 @@ impl From<&[u8]> for Buffer {
 impl From<Bytes> for Buffer {
     fn from(bytes: Bytes) -> Self {
         let mut buffer = Self::new();
-        if !bytes.is_empty() {
-            buffer.count_added(bytes.len());
-            buffer.chain.push_back(Chunk::foreign(bytes));
+        let len = bytes.len();
+        if len > 0 {
+            buffer.count_added(len);
+            buffer.chain.push_back(Chunk::foreign(Arc::new(bytes), len));
         }
         buffer
     }

@@ -1,13 +1,15 @@
 //! Bytes from buffer to buffer: moving and sharing.
 
 use super::chunk::Chunk;
+use super::pool::Block;
 use super::{Buffer, BufferError};
 
 /// A moved chunk of no more bytes than this is copied when they fit into the room of the last chunk: cheaper than to
 /// lengthen the chain, and the next reader finds fewer pieces.
 const COPY_WHOLE: usize = 256;
 
-/// Of a chunk that has to be split, a part of no more bytes than this is copied; a larger one is shared.
+/// Of a chunk that has to be split, a part of no more bytes than this is copied if it fits into the room of the last
+/// chunk, since both chunks can then be appended to later. Another one is shared.
 const COPY_PART: usize = 1024;
 
 impl Buffer {
@@ -16,6 +18,7 @@ impl Buffer {
     /// # Errors
     /// Unless `source` is empty: [`BufferError::Frozen`] if the back of `self` or the front of `source` is frozen;
     /// [`BufferError::TooLong`].
+    #[inline]
     pub fn append_buffer(&mut self, source: &mut Self) -> Result<(), BufferError> {
         if source.len == 0 {
             return Ok(());
@@ -90,8 +93,19 @@ impl Buffer {
         source.end_reservation();
         for chunk in source.chain.iter_mut() {
             let len = chunk.len();
-            if !self.copied(chunk, len) {
-                self.link(chunk.share(0, len));
+            let copied = len <= COPY_WHOLE
+                && !chunk.is_foreign()
+                && self
+                    .chain
+                    .back_mut()
+                    .is_some_and(|back| back.fill_whole(chunk.bytes()));
+            if copied {
+                continue;
+            }
+            let mut shared = chunk.share(0, len);
+            match self.chain.back_mut() {
+                Some(back) if back.continues_in(&shared) => back.take_over(&mut shared, len),
+                _ => self.chain.push_back(shared),
             }
         }
         self.count_added(source.len);
@@ -99,15 +113,13 @@ impl Buffer {
     }
 
     /// Moves everything, neither end being looked at.
+    #[inline]
     fn take_all(&mut self, source: &mut Self) {
         self.end_reservation();
         source.end_reservation();
         let n = source.len;
-        if !self.chain.is_empty()
-            && let Some(first) = source.chain.pop_front()
-            && !self.copied(&first, first.len())
-        {
-            self.link(first);
+        if !self.chain.is_empty() {
+            self.take_first(source);
         }
         self.chain.append(&mut source.chain);
         self.count_moved(source, n);
@@ -123,63 +135,64 @@ impl Buffer {
         while left > 0
             && let Some(front) = source.chain.front_mut()
         {
-            let len = front.len().min(left);
+            let len = front.len();
+            if left < len {
+                self.take_part(front, left);
+                break;
+            }
             left -= len;
-            if len == front.len() {
-                if let Some(chunk) = source.chain.pop_front()
-                    && !self.copied(&chunk, len)
-                {
-                    self.link(chunk);
-                }
-                continue;
-            }
-            if len > COPY_PART {
-                let part = front.share(0, len);
-                self.link(part);
-            } else {
-                self.copy_part(&front.bytes()[..len]);
-            }
-            front.skip(len);
+            self.take_first(source);
         }
         self.count_moved(source, n);
     }
 
-    /// Copies the first `len` bytes of `chunk` into the room of the last chunk, if that is the cheaper way.
-    fn copied(&mut self, chunk: &Chunk, len: usize) -> bool {
-        if len > COPY_WHOLE || chunk.is_foreign() {
-            return false;
-        }
-        let Some(back) = self.chain.back_mut() else {
-            return false;
+    /// Moves the first chunk of `source` without counting it.
+    #[inline(never)]
+    fn take_first(&mut self, source: &mut Self) {
+        let Some(first) = source.chain.front_mut() else {
+            return;
         };
-        let fits = back.room() >= len;
-        if fits {
-            back.fill(&chunk.bytes()[..len]);
+        let len = first.len();
+        if let Some(back) = self.chain.back_mut() {
+            let taken = if back.continues_in(first) {
+                back.take_over(first, len);
+                true
+            } else {
+                len <= COPY_WHOLE && !first.is_foreign() && back.fill_whole(first.bytes())
+            };
+            if taken {
+                source.chain.pop_front();
+                return;
+            }
         }
-        fits
-    }
-
-    /// Copies a few bytes behind the content without counting them.
-    fn copy_part(&mut self, data: &[u8]) {
-        let filled = self.chain.back_mut().map_or(0, |back| back.fill(data));
-        if filled < data.len() {
-            let missing = &data[filled..];
-            let block = super::Block::small(self.grown(missing.len()));
-            let mut chunk = Chunk::owned(block, 0, 0);
-            chunk.fill(missing);
-            self.chain.push_back(chunk);
+        if let Some(first) = source.chain.pop_front() {
+            self.chain.push_back(first);
         }
     }
 
-    /// Makes `chunk` the last one, or part of the last one if it continues the same shared memory.
-    fn link(&mut self, chunk: Chunk) {
-        let rejoined = match self.chain.back_mut() {
-            Some(back) => back.rejoin(chunk),
-            None => Err(chunk),
-        };
-        if let Err(chunk) = rejoined {
-            self.chain.push_back(chunk);
+    /// Moves the first `n` bytes of `front`, which has more, without counting them.
+    fn take_part(&mut self, front: &mut Chunk, n: usize) {
+        let back = self.chain.back_mut();
+        if let Some(back) = back {
+            if back.continues_in(front) {
+                back.take_over(front, n);
+                return;
+            }
+            if n <= COPY_PART && back.fill_whole(&front.bytes()[..n]) {
+                front.skip(n);
+                return;
+            }
         }
+        // Memory that is shared already is shared on, since its parts can grow together again.
+        let part = if n <= COPY_WHOLE && front.is_owned() {
+            let mut block = Block::small(n);
+            block.write(0, &front.bytes()[..n]);
+            Chunk::owned(block, 0, n)
+        } else {
+            front.share(0, n)
+        };
+        front.skip(n);
+        self.chain.push_back(part);
     }
 
     #[inline]
