@@ -1,0 +1,85 @@
+//! Each function of the headers below is called by a case.
+//!
+//! Which functions libevent exports, and which header declares them, is in the table that the
+//! command `ferrevent` answers from.
+
+// A file or folder that is missing ends the test with its message, wherever it is noticed.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use ferrevent_conformance::sources;
+
+const TABLE: &str = include_str!("../../crates/cli/abi/symbols.tsv");
+
+/// Headers, and how the names of the files begin whose cases call their functions.
+const HEADERS: &[(&str, &str)] = &[
+    ("event2/buffer.h", "buffer_"),
+    ("event2/buffer_compat.h", "buffer_"),
+    ("event2/event_compat.h", ""),
+];
+
+/// Functions that no case can call, and why not.
+const EXCEPTIONS: &[(&str, &str)] = &[];
+
+#[test]
+fn every_function_is_called_by_a_case() {
+    let exceptions: BTreeSet<&str> = EXCEPTIONS.iter().map(|(name, _)| *name).collect();
+    let mut missing = Vec::new();
+    for (header, files) in HEADERS {
+        let declared = declared(header);
+        assert!(!declared.is_empty(), "{header} declares nothing");
+        let called = called(files);
+        for name in declared {
+            match (called.contains(name), exceptions.contains(name)) {
+                (true, true) => missing.push(format!("{name} is called after all")),
+                (false, false) => missing.push(format!("{name} of {header} is called nowhere")),
+                _ => {}
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// The functions of `header` that libevent exports.
+fn declared(header: &str) -> BTreeSet<&'static str> {
+    let functions = TABLE.lines().filter_map(|line| {
+        let mut fields = line.split('\t');
+        let name = fields.next()?;
+        (fields.nth(2)? == header).then_some(name)
+    });
+    functions.collect()
+}
+
+/// The names before an opening parenthesis in the cases of the files that begin with `files`.
+fn called(files: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for path in sources().unwrap() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with(files) {
+            continue;
+        }
+        let text = without_comments(&fs::read_to_string(&path).unwrap());
+        let mut pieces = text.split('(').peekable();
+        while let Some(piece) = pieces.next() {
+            if pieces.peek().is_none() {
+                break;
+            }
+            let start = piece
+                .rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .map_or(0, |at| at + 1);
+            names.insert(piece[start..].to_owned());
+        }
+    }
+    names
+}
+
+fn without_comments(text: &str) -> String {
+    let mut pieces = text.split("/*");
+    let mut code = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        code.push_str(piece.split_once("*/").map_or("", |(_, rest)| rest));
+    }
+    code
+}
