@@ -25,7 +25,7 @@ use crate::bufferevent::{self, Bev};
 use crate::config::event_config;
 use crate::event::{Once, nanoseconds};
 use crate::lock::Leaf;
-use crate::{event as events, lock, log};
+use crate::{debug, event as events, finalize, lock, log};
 
 /// The cookies of the C library are addresses.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,6 +65,8 @@ impl<T> PartialEq for Address<T> {
 pub(crate) enum Task {
     /// The deferred callbacks of a buffer, which holds a reference for this.
     Buffer(Address<evbuffer>),
+    /// The event's function is a finalizer now (`event_finalize`).
+    Finalizer(Address<event>),
 }
 
 /// An event base.
@@ -91,6 +93,11 @@ pub(crate) struct Inner {
     calls_cancelled: bool,
     waiters: usize,
     pub(crate) onces: Vec<*mut Once>,
+    /// Given out by `event_base_init_common_timeout`, and so boxed: they do not move.
+    #[allow(clippy::vec_box, reason = "programs keep pointers to them")]
+    pub(crate) shared_timeouts: Vec<Box<timeval>>,
+    /// The time of day that belongs to the core's time.
+    wall: Option<(u64, Duration)>,
     /// The process that the driver was made in: a child must not use its parent's.
     forks: u32,
     freed: bool,
@@ -144,6 +151,11 @@ static CURRENT: AtomicPtr<event_base> = AtomicPtr::new(ptr::null_mut());
 
 pub(crate) fn current() -> *mut event_base {
     CURRENT.load(Ordering::Acquire)
+}
+
+/// There is no current base any more.
+pub(crate) fn forget_current() {
+    CURRENT.store(ptr::null_mut(), Ordering::Release);
 }
 
 impl event_base {
@@ -212,7 +224,9 @@ impl Inner {
         }
     }
 
-    fn apply_signals(&mut self) {
+    /// Returns false if the system refuses one.
+    pub(crate) fn apply_signals(&mut self) -> bool {
+        let mut applied = true;
         for change in self.core.take_signal_changes() {
             let (signal, result) = match change {
                 SignalChange::Watch(signal) => (signal, self.signals.subscribe(signal)),
@@ -220,8 +234,10 @@ impl Inner {
             };
             if let Err(error) = result {
                 log::warn(&format!("signal {signal}: {error}"));
+                applied = false;
             }
         }
+        applied
     }
 
     fn sync(&mut self) {
@@ -295,6 +311,9 @@ pub(crate) fn new_base(config: &event_config) -> *mut event_base {
     };
     let mut core = Core::new(driver.features());
     config.limit(&mut core);
+    // libevent refuses the mixture only where it looks for mistakes.
+    core.allow_mixed_triggers(!debug::is_on());
+    debug::note_use();
     core.set_now(monotonic());
     let leaf = (lock::threads_enabled() && !config.lockless()).then(Leaf::new);
     let inner = Inner {
@@ -310,6 +329,8 @@ pub(crate) fn new_base(config: &event_config) -> *mut event_base {
         calls_cancelled: false,
         waiters: 0,
         onces: Vec::new(),
+        shared_timeouts: Vec::new(),
+        wall: None,
         forks: ferrevent_sys::fork_generation(),
         freed: false,
         options: config.driver_options(),
@@ -378,7 +399,7 @@ unsafe fn free_base(base: *mut event_base, finalize: bool) {
             events::forget(address.0, key);
         }
         for once in onces {
-            drop(Box::from_raw(once));
+            events::drop_once(once);
         }
         let next = || event_base::with(base, |inner| inner.core.take_final_item());
         while let Some(item) = finalize.then(next).flatten() {
@@ -505,7 +526,12 @@ unsafe fn next_step(base: *mut event_base) -> Next {
             }
             inner.finish_running(base);
             loop {
-                let fired = match inner.core.step() {
+                let step = inner.core.step();
+                // A signal's last event may have gone by firing.
+                if inner.core.has_signal_changes() {
+                    inner.apply_signals();
+                }
+                let fired = match step {
                     Step::Event(fired) => fired,
                     step => return Next::Step(step),
                 };
@@ -532,6 +558,24 @@ unsafe fn next_step(base: *mut event_base) -> Next {
 }
 
 impl Inner {
+    /// The time of day, which stands still within a pass.
+    fn time_of_day(&mut self) -> Duration {
+        if !self.core.is_running_callbacks() {
+            return ferrevent_sys::realtime();
+        }
+        self.refresh_clock();
+        let pass = self.core.now();
+        if let Some((known, time)) = self.wall
+            && known == pass
+        {
+            return time;
+        }
+        let age = monotonic().saturating_sub(pass);
+        let time = ferrevent_sys::realtime().saturating_sub(Duration::from_nanos(age));
+        self.wall = Some((pass, time));
+        time
+    }
+
     /// The event is deleted, perhaps by its own callback.
     pub(crate) fn cancel_calls(&mut self, ev: *mut event) {
         self.calls_cancelled |= ptr::eq(self.running, ev);
@@ -601,6 +645,7 @@ unsafe fn run_step(base: *mut event_base, step: Step<CHost>) {
             Step::Stream(work) => bufferevent::run(base, work),
             Step::Finalize(bev) => bufferevent::finalize(base, bev.0),
             Step::Task(Task::Buffer(buffer)) => buffer::run_deferred(buffer.0),
+            Step::Task(Task::Finalizer(ev)) => finalize::run(ev.0),
             // Events run by `run_event`; the others are the loop's own.
             Step::Event(_) | Step::Wait { .. } | Step::Done(_) => {}
         }
@@ -808,24 +853,12 @@ pub unsafe extern "C" fn event_base_gettimeofday_cached(
     tv: *mut timeval,
 ) -> c_int {
     let base = if base.is_null() { current() } else { base };
-    let mut now = ferrevent_sys::realtime();
-    if !base.is_null() {
+    let now = if base.is_null() {
+        ferrevent_sys::realtime()
+    } else {
         // SAFETY: by this function's contract.
-        let age = unsafe {
-            event_base::with(base, |inner| {
-                let cached = inner.core.is_running_callbacks();
-                if cached {
-                    inner.refresh_clock();
-                }
-                if cached {
-                    monotonic().saturating_sub(inner.core.now())
-                } else {
-                    0
-                }
-            })
-        };
-        now = now.saturating_sub(Duration::from_nanos(age));
-    }
+        unsafe { event_base::with(base, Inner::time_of_day) }
+    };
     // SAFETY: by this function's contract.
     unsafe { tv.write(events::timeval_of(now)) };
     0
@@ -844,30 +877,6 @@ pub unsafe extern "C" fn event_base_update_cache_time(base: *mut event_base) -> 
     // SAFETY: by this function's contract.
     unsafe { event_base::with(base, |inner| inner.core.set_now(monotonic())) };
     0
-}
-
-/// `event_base_get_num_events`: of the kinds in `flags` (active 1, all that count 2, added 4).
-///
-/// # Safety
-/// `base` is live.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn event_base_get_num_events(base: *mut event_base, flags: u32) -> c_int {
-    // SAFETY: by this function's contract.
-    unsafe {
-        event_base::with(base, |inner| {
-            let active = if flags & 1 != 0 {
-                inner.core.active_len()
-            } else {
-                0
-            };
-            let added = if flags & 4 != 0 {
-                inner.core.pending_len()
-            } else {
-                0
-            };
-            (active + added) as c_int
-        })
-    }
 }
 
 /// `event_base_active_by_fd`

@@ -15,11 +15,13 @@ use libc::timeval;
 use crate::abi::{event, event_callback_fn, evutil_socket_t};
 use crate::base::{Address, Inner, current, event_base, event_base_loop, key_of};
 use crate::base::{event_base_loopbreak, event_base_loopexit, wait_for_callback};
-use crate::{log, memory};
+use crate::shared_timeout;
+use crate::{debug, log, memory};
 
 const EVLIST_TIMEOUT: c_short = 0x01;
 const EVLIST_INSERTED: c_short = 0x02;
 const EVLIST_ACTIVE: c_short = 0x08;
+pub(crate) const EVLIST_FINALIZING: c_short = 0x40;
 const EVLIST_INIT: c_short = 0x80;
 
 /// Stands in an initialised struct beside its key.
@@ -36,7 +38,7 @@ pub(crate) struct Once {
 
 pub(crate) fn nanoseconds(tv: &timeval) -> u64 {
     let seconds = u64::try_from(tv.tv_sec).unwrap_or(0);
-    let micros = u64::try_from(tv.tv_usec).unwrap_or(0);
+    let micros = u64::try_from(shared_timeout::micros(tv)).unwrap_or(0);
     seconds
         .saturating_mul(1_000_000_000)
         .saturating_add(micros.saturating_mul(1000))
@@ -110,6 +112,7 @@ unsafe fn assign(
         return -1;
     }
     let base = if base.is_null() { current() } else { base };
+    debug::check_assign(ev, fd, what);
     // SAFETY: the caller gives the memory of a `struct event`; a base is live.
     unsafe {
         // Every bit pattern of zeros is a valid `event`.
@@ -186,7 +189,9 @@ pub unsafe extern "C" fn event_free(ev: *mut event) {
     }
     // SAFETY: by this function's contract.
     unsafe {
+        debug::check_set_up(ev, "event_free");
         event_del(ev);
+        debug::forget(ev);
         memory::release(ev.cast());
     }
 }
@@ -222,7 +227,8 @@ pub extern "C" fn event_self_cbarg() -> *mut c_void {
 pub unsafe extern "C" fn event_base_set(base: *mut event_base, ev: *mut event) -> c_int {
     // SAFETY: by this function's contract.
     unsafe {
-        if (*ev).ev_evcallback.key != 0 {
+        debug::check_set_up(ev, "event_base_set");
+        if (*ev).ev_evcallback.key != 0 || is_finalizing(ev) {
             return -1;
         }
         (*ev).ev_base = base;
@@ -232,8 +238,14 @@ pub unsafe extern "C" fn event_base_set(base: *mut event_base, ev: *mut event) -
     0
 }
 
+/// Whether it has been given to `event_finalize`, and is no use any more.
+pub(crate) unsafe fn is_finalizing(ev: *const event) -> bool {
+    // SAFETY: the caller's `ev` is initialised.
+    unsafe { (*ev).ev_evcallback.evcb_flags & EVLIST_FINALIZING != 0 }
+}
+
 /// The event's key, if its slot is really its own.
-unsafe fn known_key(inner: &Inner, ev: *mut event) -> Option<ferrevent_core::EventKey> {
+pub(crate) unsafe fn known_key(inner: &Inner, ev: *mut event) -> Option<ferrevent_core::EventKey> {
     // SAFETY: the caller's `ev` is initialised.
     let key = key_of(unsafe { (*ev).ev_evcallback.key })?;
     (inner.core.event_cookie(key) == Some(Address(ev))).then_some(key)
@@ -295,8 +307,12 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
         let Some(base) = base_of(ev, "event_add") else {
             return -1;
         };
+        debug::check_set_up(ev, "event_add");
         let timeout = tv.as_ref().map(nanoseconds);
         event_base::with(base, |inner| {
+            if is_finalizing(ev) {
+                return -1;
+            }
             let key = known_key(inner, ev);
             if timeout.is_some() {
                 inner.refresh_clock();
@@ -305,8 +321,16 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
             match core.add_event(key, spec_of(ev), timeout, driver) {
                 Ok(key) => {
                     note(ev, key, key.and_then(|key| inner.core.event_info(key)));
+                    let subscribed = inner.apply_signals();
+                    if !subscribed {
+                        if let Some(key) = key {
+                            inner.core.del_event(key);
+                            inner.apply_signals();
+                        }
+                        note(ev, None, None);
+                    }
                     inner.settle();
-                    0
+                    if subscribed { 0 } else { -1 }
                 }
                 Err(error) => {
                     log::warn(&format!("event_add: {error} [fd {}]", (*ev).ev_fd));
@@ -317,7 +341,7 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
     }
 }
 
-unsafe fn base_of(ev: *mut event, function: &str) -> Option<*mut event_base> {
+pub(crate) unsafe fn base_of(ev: *mut event, function: &str) -> Option<*mut event_base> {
     // SAFETY: the caller's `ev` is NULL or an initialised event.
     let base = unsafe { ev.as_ref() }.map_or(ptr::null_mut(), |ev| ev.ev_base);
     if base.is_null() {
@@ -328,7 +352,7 @@ unsafe fn base_of(ev: *mut event, function: &str) -> Option<*mut event_base> {
 }
 
 /// Takes the event off its base. An idle event's base is not touched: it may be gone.
-unsafe fn del(ev: *mut event, wait: bool) -> c_int {
+pub(crate) unsafe fn del(ev: *mut event, wait: bool) -> c_int {
     if ev.is_null() {
         return -1;
     }
@@ -339,6 +363,7 @@ unsafe fn del(ev: *mut event, wait: bool) -> c_int {
             log::warn("event_del: event has no event_base set.");
             return -1;
         }
+        debug::check_set_up(ev, "event_del");
         event_base::try_with(base, |inner| {
             inner.cancel_calls(ev);
             if let Some(key) = known_key(inner, ev) {
@@ -398,6 +423,7 @@ pub unsafe extern "C" fn event_remove_timer(ev: *mut event) -> c_int {
         let Some(base) = base_of(ev, "event_remove_timer") else {
             return -1;
         };
+        debug::check_set_up(ev, "event_remove_timer");
         if !may_be_known(ev) {
             return 0;
         }
@@ -423,7 +449,11 @@ pub unsafe extern "C" fn event_active(ev: *mut event, what: c_int, calls: c_shor
         let Some(base) = base_of(ev, "event_active") else {
             return;
         };
+        debug::check_set_up(ev, "event_active");
         event_base::with(base, |inner| {
+            if is_finalizing(ev) {
+                return;
+            }
             let key = known_key(inner, ev);
             let what = What::from_bits_truncate(what as u16);
             let calls = u16::try_from(calls).unwrap_or(0);
@@ -446,6 +476,7 @@ pub unsafe extern "C" fn event_pending(ev: *const event, what: c_short, tv: *mut
         let Some(base) = base_of(ev.cast_mut(), "event_pending") else {
             return 0;
         };
+        debug::check_set_up(ev, "event_pending");
         if !may_be_known(ev) {
             return 0;
         }
@@ -492,7 +523,11 @@ pub unsafe extern "C" fn event_priority_set(ev: *mut event, priority: c_int) -> 
         let Some(base) = base_of(ev, "event_priority_set") else {
             return -1;
         };
+        debug::check_set_up(ev, "event_priority_set");
         event_base::with(base, |inner| {
+            if is_finalizing(ev) {
+                return -1;
+            }
             let Ok(wanted) = u8::try_from(priority) else {
                 return -1;
             };
@@ -522,6 +557,18 @@ unsafe fn forget_once(inner: &mut Inner, once: *mut Once) {
     }
 }
 
+/// Gives its memory back.
+///
+/// # Safety
+/// It is neither pending nor active, and in no list.
+pub(crate) unsafe fn drop_once(once: *mut Once) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        debug::forget(&raw const (*once).ev);
+        drop(Box::from_raw(once));
+    }
+}
+
 /// Runs a one-off event and frees it.
 unsafe extern "C" fn run_once(fd: evutil_socket_t, what: c_short, arg: *mut c_void) {
     let once: *mut Once = arg.cast();
@@ -529,7 +576,7 @@ unsafe extern "C" fn run_once(fd: evutil_socket_t, what: c_short, arg: *mut c_vo
     unsafe {
         event_base::with((*once).ev.ev_base, |inner| forget_once(inner, once));
         let (callback, arg) = ((*once).callback, (*once).arg);
-        drop(Box::from_raw(once));
+        drop_once(once);
         if let Some(callback) = callback {
             callback(fd, what, arg);
         }
@@ -581,7 +628,7 @@ pub(crate) unsafe fn once(
             event_active(ev, c_int::from(What::TIMEOUT.bits()), 1);
         } else if event_add(ev, tv) < 0 {
             event_base::with(base, |inner| forget_once(inner, once));
-            drop(Box::from_raw(once));
+            drop_once(once);
             return -1;
         }
     }
@@ -610,6 +657,7 @@ pub unsafe extern "C" fn event_once(
 /// `ev` is initialised.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn event_get_fd(ev: *const event) -> evutil_socket_t {
+    debug::check_set_up(ev, "event_get_fd");
     // SAFETY: by this function's contract.
     unsafe { (*ev).ev_fd }
 }
@@ -620,6 +668,7 @@ pub unsafe extern "C" fn event_get_fd(ev: *const event) -> evutil_socket_t {
 /// `ev` is initialised.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn event_get_base(ev: *const event) -> *mut event_base {
+    debug::check_set_up(ev, "event_get_base");
     // SAFETY: by this function's contract.
     unsafe { (*ev).ev_base }
 }
@@ -630,6 +679,7 @@ pub unsafe extern "C" fn event_get_base(ev: *const event) -> *mut event_base {
 /// `ev` is initialised.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn event_get_events(ev: *const event) -> c_short {
+    debug::check_set_up(ev, "event_get_events");
     // SAFETY: by this function's contract.
     unsafe { (*ev).ev_events }
 }
@@ -640,6 +690,7 @@ pub unsafe extern "C" fn event_get_events(ev: *const event) -> c_short {
 /// `ev` is initialised.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn event_get_callback(ev: *const event) -> event_callback_fn {
+    debug::check_set_up(ev, "event_get_callback");
     // SAFETY: by this function's contract.
     unsafe { (*ev).ev_evcallback.evcb_callback }
 }
@@ -650,6 +701,7 @@ pub unsafe extern "C" fn event_get_callback(ev: *const event) -> event_callback_
 /// `ev` is initialised.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn event_get_callback_arg(ev: *const event) -> *mut c_void {
+    debug::check_set_up(ev, "event_get_callback_arg");
     // SAFETY: by this function's contract.
     unsafe { (*ev).ev_evcallback.evcb_arg }
 }
@@ -660,6 +712,7 @@ pub unsafe extern "C" fn event_get_callback_arg(ev: *const event) -> *mut c_void
 /// `ev` is initialised.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn event_get_priority(ev: *const event) -> c_int {
+    debug::check_set_up(ev, "event_get_priority");
     // SAFETY: by this function's contract.
     unsafe { c_int::from((*ev).ev_evcallback.evcb_pri) }
 }
@@ -677,6 +730,7 @@ pub unsafe extern "C" fn event_get_assignment(
     callback: *mut event_callback_fn,
     arg: *mut *mut c_void,
 ) {
+    debug::check_set_up(ev, "event_get_assignment");
     // SAFETY: by this function's contract.
     unsafe {
         if let Some(base) = base.as_mut() {

@@ -14,7 +14,7 @@ use crate::abi::{event, evutil_socket_t};
 use crate::base::event_base;
 use crate::event::{event_add, event_assign, event_del, event_get_base};
 use crate::lock::{self, Lock};
-use crate::log;
+use crate::{debug, log};
 
 /// `evconnlistener_cb`
 pub type evconnlistener_cb = Option<
@@ -204,6 +204,8 @@ unsafe fn release(listener: *mut evconnlistener) {
         if (*listener).flags & CLOSE_ON_FREE != 0 {
             ferrevent_sys::close(fd);
         }
+        debug::forget(&raw const (*listener).readable);
+        debug::forget(&raw const (*listener).resume);
         drop(Box::from_raw(listener));
     }
 }

@@ -1,10 +1,12 @@
 /* The functions of libevent that take a variable number of arguments, which Rust cannot define. */
 
+#include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct evbuffer;
 
@@ -83,4 +85,66 @@ ferrevent_snprintf(char *text, size_t size, const char *format, ...)
 	result = ferrevent_vsnprintf(text, size, format, list);
 	va_end(list);
 	return result;
+}
+
+/* Defined in Rust; does not return from an error (level 3). */
+void ferrevent_log(int level, int code, const char *text);
+
+enum { MESSAGE = 1, WARNING = 2, ERROR = 3, NO_ERRNO = -1 };
+
+static void
+log_formatted(int level, int code, int error, const char *format, va_list list)
+{
+	char text[ON_STACK];
+	size_t used = 0;
+
+	text[0] = '\0';
+	if (format != NULL) {
+		int len = vsnprintf(text, sizeof(text), format, list);
+
+		if (len > 0)
+			used = (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1;
+	}
+	if (error != NO_ERRNO)
+		snprintf(text + used, sizeof(text) - used, ": %s", strerror(error));
+	ferrevent_log(level, code, text);
+}
+
+#define LOG_BODY(level, code, error)				\
+	do {							\
+		int saved = (error);				\
+		va_list list;					\
+		va_start(list, format);				\
+		log_formatted(level, code, saved, format, list);	\
+		va_end(list);					\
+	} while (0)
+
+LOCAL void
+ferrevent_event_err(int code, const char *format, ...)
+{
+	LOG_BODY(ERROR, code, errno);
+}
+
+LOCAL void
+ferrevent_event_errx(int code, const char *format, ...)
+{
+	LOG_BODY(ERROR, code, NO_ERRNO);
+}
+
+LOCAL void
+ferrevent_event_warn(const char *format, ...)
+{
+	LOG_BODY(WARNING, 0, errno);
+}
+
+LOCAL void
+ferrevent_event_warnx(const char *format, ...)
+{
+	LOG_BODY(WARNING, 0, NO_ERRNO);
+}
+
+LOCAL void
+ferrevent_event_msgx(const char *format, ...)
+{
+	LOG_BODY(MESSAGE, 0, NO_ERRNO);
 }

@@ -8,6 +8,7 @@ use ferrevent_core::{Callbacks, Io, Options, StreamEvent, StreamKey, StreamWork}
 use super::{Bev, TRANSPORT, hold, listen, with};
 use crate::base::{Address, drop_if_unused, event_base};
 use crate::buffer::{self, BufferOwner, BufferSide};
+use crate::debug;
 
 /// Does one piece of work.
 ///
@@ -159,6 +160,8 @@ pub(crate) unsafe fn finalize(base: *mut event_base, bev: *mut Bev) {
     // SAFETY: by this function's contract nobody else uses it; the lock is cloned, since its buffers may live on.
     unsafe {
         let fd = (*bev).public.ev_read.ev_fd;
+        debug::forget(&raw const (*bev).public.ev_read);
+        debug::forget(&raw const (*bev).public.ev_write);
         if (*bev).options.contains(Options::CLOSE_ON_FREE) && fd >= 0 {
             event_base::with(base, |inner| {
                 let (core, driver) = inner.parts();
