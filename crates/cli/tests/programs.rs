@@ -5,42 +5,19 @@
     reason = "a test that fails by unwrap says where it failed"
 )]
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod running;
+
 use std::thread;
 
-use ferrevent_workbench::{
-    LIB_DIR_VARIABLE, Memcached, MemcachedClient, SONAMES, Tmux, apt_install, library,
-    mapped_libevent,
-};
+use ferrevent_workbench::{Memcached, MemcachedClient, Tmux, apt_install, library};
+
+use running::{assert_runs_on, ferrevent_run};
 
 const CONNECTIONS: usize = 50;
 const KEYS: usize = 100_000;
 /// Every so many keys one has a value of up to [`LARGEST`] bytes.
 const LARGE_EVERY: usize = 2_000;
 const LARGEST: usize = 900 * 1024;
-
-fn ferrevent_run(program: &str, library: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ferrevent"));
-    command
-        .args(["run", "--", program])
-        .env(LIB_DIR_VARIABLE, library);
-    command
-}
-
-fn assert_runs_on(library: &Path, pid: u32) {
-    let mapped = mapped_libevent(pid).unwrap();
-    let ours: Vec<PathBuf> = SONAMES
-        .iter()
-        .map(|name| fs::canonicalize(library.join(name)).unwrap())
-        .collect();
-    assert!(!mapped.is_empty(), "process {pid} has mapped no libevent");
-    assert!(
-        mapped.iter().all(|path| ours.contains(path)),
-        "process {pid} has mapped {mapped:?}"
-    );
-}
 
 #[test]
 #[ignore = "slow: 100,000 keys"]

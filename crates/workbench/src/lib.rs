@@ -9,6 +9,7 @@ mod library;
 mod maps;
 mod memcached;
 mod packages;
+mod port;
 mod process;
 mod tmux;
 
@@ -18,5 +19,6 @@ pub use library::{LIB_DIR_VARIABLE, SONAMES, library, target_dir, with_library, 
 pub use maps::mapped_libevent;
 pub use memcached::{Memcached, MemcachedClient};
 pub use packages::{Missing, apt_install};
+pub use port::free_port;
 pub use process::{Server, run, run_with_input};
 pub use tmux::Tmux;

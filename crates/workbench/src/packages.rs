@@ -1,7 +1,12 @@
 //! Debian packages that the tests and the demonstration need.
 
 use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::process;
@@ -29,8 +34,12 @@ impl fmt::Display for Missing {
 impl std::error::Error for Missing {}
 
 /// Sees to it that the Debian `packages` are installed: installs those that are missing when this
-/// process is root and `apt-get` is there, and names them otherwise.
+/// process is root and `apt-get` is there, and names them otherwise. Services among them are not
+/// started.
 pub fn apt_install(packages: &[&str]) -> Result<(), Missing> {
+    // One at a time, also when several tests need something at the same time.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let missing = not_installed(packages);
     if missing.is_empty() {
         return Ok(());
@@ -42,6 +51,10 @@ pub fn apt_install(packages: &[&str]) -> Result<(), Missing> {
     if !rustix::process::geteuid().is_root() {
         return Err(failed(missing, "not root"));
     }
+    let _policy = match NoServices::new() {
+        Ok(policy) => policy,
+        Err(e) => return Err(failed(missing, &e)),
+    };
     // The package lists may be absent or too old to fetch from: refresh them and try once more.
     let install = |missing: &[&str]| {
         let options = ["install", "-y", "--no-install-recommends"];
@@ -80,6 +93,8 @@ fn is_installed(package: &str) -> bool {
 
 fn apt_get<'a>(args: impl Iterator<Item = &'a str>) -> Result<(), String> {
     let mut command = Command::new("apt-get");
+    // Another process may be installing something.
+    command.args(["-o", "DPkg::Lock::Timeout=300"]);
     command.args(args).env("DEBIAN_FRONTEND", "noninteractive");
     let output = process::run(&mut command, Duration::from_secs(600))?;
     if output.status.success() {
@@ -90,4 +105,41 @@ fn apt_get<'a>(args: impl Iterator<Item = &'a str>) -> Result<(), String> {
         "apt-get: {}",
         stderr.lines().last().unwrap_or("failed")
     ))
+}
+
+/// While it lives, packages that are installed do not start their services: Debian's tools ask a
+/// program of the administrator before they start one. Where there is such a program, it decides.
+#[derive(Debug)]
+struct NoServices(Option<PathBuf>);
+
+impl NoServices {
+    const POLICY: &str = "/usr/sbin/policy-rc.d";
+    /// The status 101 says: forbidden.
+    const SCRIPT: &[u8] = b"#!/bin/sh\nexit 101\n";
+
+    fn new() -> Result<Self, String> {
+        let path = PathBuf::from(Self::POLICY);
+        let fault = |e: io::Error| format!("{}: {e}", Self::POLICY);
+        let mut file = match File::create_new(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(Self(None)),
+            Err(e) => return Err(fault(e)),
+        };
+        let policy = Self(Some(path));
+        file.write_all(Self::SCRIPT).map_err(fault)?;
+        file.set_permissions(fs::Permissions::from_mode(0o755))
+            .map_err(fault)?;
+        Ok(policy)
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        let Some(path) = &self.0 else {
+            return;
+        };
+        if let Err(e) = fs::remove_file(path) {
+            eprintln!("{}: {e}", path.display());
+        }
+    }
 }

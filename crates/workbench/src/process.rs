@@ -109,6 +109,26 @@ impl Server {
             .clone()
     }
 
+    /// Waits until it has written `text` to its standard error, within `limit`. Fails as soon as
+    /// it ends without having done so.
+    pub fn wait_for_stderr(&mut self, text: &str, limit: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if self.stderr().contains(text) {
+                return Ok(());
+            }
+            if let Ok(status) = self.wait(Duration::from_millis(20)) {
+                return Err(format!("{status}; its stderr:\n{}", self.stderr()));
+            }
+            if Instant::now() > deadline {
+                return Err(format!(
+                    "no {text:?} within {limit:?}; its stderr:\n{}",
+                    self.stderr()
+                ));
+            }
+        }
+    }
+
     /// The next line of its standard output, without the line end, within `limit`.
     pub fn line(&self, limit: Duration) -> Result<String, String> {
         self.lines.recv_timeout(limit).map_err(|e| match e {
