@@ -155,18 +155,14 @@ pub(super) unsafe fn run(buf: *mut evbuffer, which: Which) {
     // list, and so each one is looked up again before it is called.
     unsafe {
         let len = (*buf).buffer.len();
-        let Some(info) = (*buf).callbacks.take(which, len) else {
+        let callbacks = &mut (*buf).extras().callbacks;
+        let Some(info) = callbacks.take(which, len) else {
             return;
         };
-        let ids: SmallVec<[usize; 4]> = (*buf)
-            .callbacks
-            .entries
-            .iter()
-            .rev()
-            .map(|entry| entry.id)
-            .collect();
+        let newest_first = callbacks.entries.iter().rev();
+        let ids: SmallVec<[usize; 4]> = newest_first.map(|entry| entry.id).collect();
         for id in ids {
-            let entry = (*buf).callbacks.find(id).map(|entry| *entry);
+            let entry = (*buf).extras().callbacks.find(id).map(|entry| *entry);
             let Some(entry) = entry.filter(|entry| entry.wants(which)) else {
                 continue;
             };
@@ -194,7 +190,8 @@ pub unsafe extern "C" fn evbuffer_add_cb(
     // SAFETY: by the C API's contract.
     let id = unsafe {
         let _held = lock::hold(&(*buf).lock);
-        (*buf).callbacks.add(Function::Current(function), argument)
+        let callbacks = &mut (*buf).extras().callbacks;
+        callbacks.add(Function::Current(function), argument)
     };
     std::ptr::without_provenance_mut(id)
 }
@@ -276,7 +273,7 @@ pub unsafe extern "C" fn evbuffer_setcb(
     // SAFETY: by the C API's contract.
     unsafe {
         let _held = lock::hold(&(*buf).lock);
-        let callbacks = &mut (*buf).callbacks;
+        let callbacks = &mut (*buf).extras().callbacks;
         callbacks.clear();
         if function.is_some() {
             callbacks.add(Function::Obsolete(function), argument);
@@ -293,7 +290,7 @@ unsafe fn remove(buf: *mut evbuffer, matches: impl Fn(&Entry) -> bool) -> c_int 
     // SAFETY: by this function's contract.
     let removed = unsafe {
         let _held = lock::hold(&(*buf).lock);
-        (*buf).callbacks.remove(matches)
+        (*buf).extras().callbacks.remove(matches)
     };
     if removed { 0 } else { -1 }
 }
@@ -310,7 +307,7 @@ unsafe fn set_flags(
     // SAFETY: by this function's contract.
     unsafe {
         let _held = lock::hold(&(*buf).lock);
-        let Some(entry) = (*buf).callbacks.find(entry.addr()) else {
+        let Some(entry) = (*buf).extras().callbacks.find(entry.addr()) else {
             return -1;
         };
         entry.flags = flags(mem::take(&mut entry.flags));

@@ -223,7 +223,24 @@ unsafe fn copied(buffer: &Buffer, position: usize, out: *mut c_void, len: usize)
 ///
 /// # Safety
 /// `out` has room for `n` bytes.
+#[inline]
 pub(super) unsafe fn copy(buffer: &Buffer, position: usize, out: *mut u8, n: usize) {
+    // Nearly always, all of it lies in the first chunk.
+    let front = buffer.front();
+    if position <= front.len() && n <= front.len() - position {
+        // SAFETY: by this function's contract; the program's memory is not the buffer's free room.
+        unsafe { std::ptr::copy(front.as_ptr().add(position), out, n) };
+        return;
+    }
+    // SAFETY: by this function's contract.
+    unsafe { copy_pieces(buffer, position, out, n) };
+}
+
+/// As [`copy`], for bytes in several chunks.
+///
+/// # Safety
+/// As for [`copy`].
+unsafe fn copy_pieces(buffer: &Buffer, position: usize, out: *mut u8, n: usize) {
     let mut done = 0;
     for piece in buffer.chunks_from(position) {
         let here = piece.len().min(n - done);

@@ -13,7 +13,6 @@ use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
-use bytes::Bytes;
 use libc::off_t;
 
 use super::evbuffer;
@@ -173,7 +172,7 @@ pub unsafe extern "C" fn evbuffer_add_file_segment(
         let data = content.bytes().as_ptr().add(start);
         append_owned(buf, len, || {
             (*segment).references.fetch_add(1, Ordering::Relaxed);
-            Bytes::from_owner(Piece { segment, data, len })
+            Piece { segment, data, len }
         })
     }
 }
@@ -187,6 +186,8 @@ struct Piece {
 
 // SAFETY: the reference count is atomic, and what `data` points to lives as long as the segment and is only read.
 unsafe impl Send for Piece {}
+// SAFETY: as above; a shared reference only reads.
+unsafe impl Sync for Piece {}
 
 impl AsRef<[u8]> for Piece {
     fn as_ref(&self) -> &[u8] {

@@ -19,7 +19,6 @@ pub mod space;
 
 use std::ffi::{c_int, c_void};
 
-use bytes::Bytes;
 use ferrevent_core::buffer::{Buffer, Change, End};
 
 use crate::base::{self, event_base};
@@ -37,19 +36,39 @@ pub struct evbuffer {
     pub(crate) buffer: Buffer,
     /// Who keeps this alive: the program or the bufferevent, deferred callbacks, calls under way.
     references: u32,
-    /// Shared with the bufferevent that this belongs to.
+    /// Whether the loop has been asked to run the callbacks.
+    deferred: bool,
+    /// Which of its owner's buffers it is.
+    side: BufferSide,
+    /// The bufferevent that it belongs to, or NULL.
+    owner: *mut Bev,
+    /// Shared with that bufferevent.
     lock: Option<Lock>,
+    /// What few buffers have.
+    extras: Option<Box<Extras>>,
+}
+
+/// What a buffer has once it is used in more than the usual ways.
+struct Extras {
     callbacks: Callbacks,
     /// `EVBUFFER_FLAG_*`
     flags: u64,
     /// The base whose loop runs the callbacks, NULL while they run at once.
     deferred_to: *mut event_base,
-    /// Whether the loop has been asked to.
-    deferred: bool,
-    owner: Option<BufferOwner>,
     /// References to no bytes at all, which the core does not keep. The program learns of their end as of others: not
     /// before the buffer changes again.
-    empty_references: Vec<Bytes>,
+    empty_references: Vec<Box<dyn Send>>,
+}
+
+impl Default for Extras {
+    fn default() -> Self {
+        Self {
+            callbacks: Callbacks::default(),
+            flags: 0,
+            deferred_to: std::ptr::null_mut(),
+            empty_references: Vec::new(),
+        }
+    }
 }
 
 /// The bufferevent that a buffer belongs to, which wants to know of every change.
@@ -72,14 +91,36 @@ impl evbuffer {
         Box::into_raw(Box::new(Self {
             buffer: Buffer::new(),
             references: 1,
-            lock: None,
-            callbacks: Callbacks::default(),
-            flags: 0,
-            deferred_to: std::ptr::null_mut(),
             deferred: false,
-            owner: None,
-            empty_references: Vec::new(),
+            side: BufferSide::Input,
+            owner: std::ptr::null_mut(),
+            lock: None,
+            extras: None,
         }))
+    }
+
+    /// Who is to be told of changes.
+    fn owner(&self) -> Option<BufferOwner> {
+        (!self.owner.is_null()).then_some(BufferOwner {
+            bufferevent: self.owner,
+            side: self.side,
+        })
+    }
+
+    /// Whether nobody is to be told of changes, nor anything to be done at one.
+    #[inline]
+    fn is_unwatched(&self) -> bool {
+        self.owner.is_null() && self.extras.is_none()
+    }
+
+    fn has_callbacks(&self) -> bool {
+        self.extras
+            .as_ref()
+            .is_some_and(|extras| !extras.callbacks.is_empty())
+    }
+
+    fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
     }
 }
 
@@ -89,7 +130,12 @@ impl evbuffer {
 /// `buf` is alive; `owner` stays so until this is called again.
 pub(crate) unsafe fn set_owner(buf: *mut evbuffer, owner: Option<BufferOwner>) {
     // SAFETY: by this function's contract.
-    unsafe { (*buf).owner = owner };
+    unsafe {
+        (*buf).owner = owner.map_or(std::ptr::null_mut(), |owner| owner.bufferevent);
+        if let Some(owner) = owner {
+            (*buf).side = owner.side;
+        }
+    }
 }
 
 /// Makes the buffer use `lock`. Nobody may hold the one that it had.
@@ -174,9 +220,11 @@ unsafe fn look<R>(buf: *const evbuffer, look: impl FnOnce(&Buffer) -> R) -> R {
 pub(crate) unsafe fn notify(buf: *mut evbuffer) {
     // SAFETY: by this function's contract.
     unsafe {
-        match (*buf).buffer.take_change() {
-            Some(change) => report(buf, change, true),
-            None => reference::clean_up(),
+        if (*buf).is_unwatched() {
+            (*buf).buffer.forget_change();
+            reference::clean_up();
+        } else {
+            notify_watcher(buf, (*buf).owner());
         }
     }
 }
@@ -187,9 +235,18 @@ pub(crate) unsafe fn notify(buf: *mut evbuffer) {
 /// As for [`notify`].
 pub(crate) unsafe fn notify_transport(buf: *mut evbuffer) {
     // SAFETY: by this function's contract.
+    unsafe { notify_watcher(buf, None) }
+}
+
+/// As [`notify`], with `owner` as the bufferevent.
+///
+/// # Safety
+/// As for [`notify`].
+unsafe fn notify_watcher(buf: *mut evbuffer, owner: Option<BufferOwner>) {
+    // SAFETY: by this function's contract.
     unsafe {
         match (*buf).buffer.take_change() {
-            Some(change) => report(buf, change, false),
+            Some(change) => report(buf, change, owner),
             None => reference::clean_up(),
         }
     }
@@ -199,32 +256,29 @@ pub(crate) unsafe fn notify_transport(buf: *mut evbuffer) {
 ///
 /// # Safety
 /// As for [`notify`].
-unsafe fn report(buf: *mut evbuffer, change: Change, to_owner: bool) {
+unsafe fn report(buf: *mut evbuffer, change: Change, owner: Option<BufferOwner>) {
     // SAFETY: by this function's contract; `retain` keeps the buffer alive over the user code. Each field is looked at
     // anew after user code has run.
     unsafe {
-        if !(*buf).empty_references.is_empty() {
-            drop(std::mem::take(&mut (*buf).empty_references));
+        if let Some(extras) = &mut (*buf).extras
+            && !extras.empty_references.is_empty()
+        {
+            drop(std::mem::take(&mut extras.empty_references));
         }
-        let owner = if to_owner { (*buf).owner } else { None };
-        if (*buf).callbacks.is_empty() {
-            // The hot path: no user code but clean-ups runs, and those before anything else.
-            reference::clean_up();
-            if let Some(owner) = owner {
-                let len = (*buf).buffer.len();
-                bufferevent::buffer_changed(owner, change.added, change.deleted, len);
-            }
-            return;
+        let watched = (*buf).has_callbacks();
+        if watched {
+            retain(buf);
+            (*buf).extras().callbacks.note(change);
         }
-        retain(buf);
-        (*buf).callbacks.note(change);
         reference::clean_up();
         if let Some(owner) = owner {
             let len = (*buf).buffer.len();
             bufferevent::buffer_changed(owner, change.added, change.deleted, len);
         }
-        run_or_defer(buf);
-        release_held(buf);
+        if watched {
+            run_or_defer(buf);
+            release_held(buf);
+        }
     }
 }
 
@@ -235,16 +289,17 @@ unsafe fn report(buf: *mut evbuffer, change: Change, to_owner: bool) {
 unsafe fn run_or_defer(buf: *mut evbuffer) {
     // SAFETY: by this function's contract.
     unsafe {
-        if (*buf).deferred_to.is_null() {
+        let base = (*buf).extras().deferred_to;
+        if base.is_null() {
             return callbacks::run(buf, Which::All);
         }
-        if (*buf).callbacks.is_empty() {
+        if !(*buf).has_callbacks() {
             return;
         }
         if !(*buf).deferred {
             (*buf).deferred = true;
             retain(buf);
-            base::push_buffer_task((*buf).deferred_to, buf);
+            base::push_buffer_task(base, buf);
         }
         callbacks::run(buf, Which::Immediate);
     }
@@ -282,8 +337,10 @@ pub unsafe extern "C" fn evbuffer_free(buf: *mut evbuffer) {
     // SAFETY: by the C API's contract.
     unsafe {
         let _held = lock::hold(&(*buf).lock);
-        if !(*buf).deferred {
-            (*buf).callbacks.clear();
+        if !(*buf).deferred
+            && let Some(extras) = &mut (*buf).extras
+        {
+            extras.callbacks.clear();
         }
         release_held(buf);
     }
@@ -346,7 +403,7 @@ pub unsafe extern "C" fn evbuffer_set_flags(buf: *mut evbuffer, flags: u64) -> c
     // SAFETY: by the C API's contract.
     unsafe {
         let _held = lock::hold(&(*buf).lock);
-        (*buf).flags |= flags;
+        (*buf).extras().flags |= flags;
     }
     0
 }
@@ -360,7 +417,7 @@ pub unsafe extern "C" fn evbuffer_clear_flags(buf: *mut evbuffer, flags: u64) ->
     // SAFETY: by the C API's contract.
     unsafe {
         let _held = lock::hold(&(*buf).lock);
-        (*buf).flags &= !flags;
+        (*buf).extras().flags &= !flags;
     }
     0
 }
@@ -399,7 +456,7 @@ pub unsafe extern "C" fn evbuffer_defer_callbacks(
     // SAFETY: by the C API's contract.
     unsafe {
         let _held = lock::hold(&(*buf).lock);
-        (*buf).deferred_to = base;
+        (*buf).extras().deferred_to = base;
     }
     0
 }

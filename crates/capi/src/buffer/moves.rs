@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use ferrevent_core::buffer::{Buffer, BufferError};
 
-use super::{evbuffer, notify, release_held, retain, status};
+use super::{evbuffer, notify, reference, release_held, retain, status};
 use crate::lock::{self, Held};
 
 /// `evbuffer_add_buffer`
@@ -119,6 +119,13 @@ unsafe fn change_both<R>(
     unsafe {
         let _held = hold_both(target, source);
         let result = change(&mut (*target).buffer, &mut (*source).buffer);
+        if (*target).is_unwatched() && (*source).is_unwatched() {
+            // Nobody to be told in any order.
+            (*target).buffer.forget_change();
+            (*source).buffer.forget_change();
+            reference::clean_up();
+            return result;
+        }
         let (one, other) = match first(&(*source).buffer) {
             First::Source => (source, target),
             First::Target => (target, source),

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use ferrevent_core::buffer::End;
 
 use super::{evbuffer, notify};
@@ -76,6 +75,8 @@ struct Reference {
 // SAFETY: the program promises that the memory stays readable until its function is called, and a program that uses
 // buffers in several threads that the function may be called in any of them.
 unsafe impl Send for Reference {}
+// SAFETY: as above; a shared reference only reads.
+unsafe impl Sync for Reference {}
 
 impl AsRef<[u8]> for Reference {
     fn as_ref(&self) -> &[u8] {
@@ -137,27 +138,28 @@ pub unsafe extern "C" fn evbuffer_add_reference(
     function: evbuffer_ref_cleanup_cb,
     argument: *mut c_void,
 ) -> c_int {
-    let make = || {
-        Bytes::from_owner(Reference {
-            data: data.cast(),
-            len,
-            function,
-            argument,
-        })
+    let make = || Reference {
+        data: data.cast(),
+        len,
+        function,
+        argument,
     };
     // SAFETY: by the C API's contract.
     unsafe { append_owned(buf, len, make) }
 }
 
-/// Appends what `make` makes, which has `len` bytes; -1, and nothing is made, if they cannot be appended.
+/// Appends the memory of what `make` makes, which has `len` bytes; -1, and nothing is made, if they cannot be appended.
 ///
 /// # Safety
 /// `buf` is alive.
-pub(super) unsafe fn append_owned(
+pub(super) unsafe fn append_owned<T>(
     buf: *mut evbuffer,
     len: usize,
-    make: impl FnOnce() -> Bytes,
-) -> c_int {
+    make: impl FnOnce() -> T,
+) -> c_int
+where
+    T: AsRef<[u8]> + Send + Sync + 'static,
+{
     // SAFETY: by this function's contract; the reference to the buffer ends before `notify`.
     unsafe {
         let _held = lock::hold(&(*buf).lock);
@@ -167,10 +169,10 @@ pub(super) unsafe fn append_owned(
             return -1;
         }
         if len == 0 {
-            (*buf).empty_references.push(make());
+            (*buf).extras().empty_references.push(Box::new(make()));
             return 0;
         }
-        let appended = buffer.append_bytes(make());
+        let appended = buffer.append_owner(make());
         notify(buf);
         super::status(appended)
     }

@@ -194,6 +194,13 @@ unsafe fn take_line(buf: *mut evbuffer, style: EolStyle) -> Option<(*mut c_char,
         }
         copy(buffer, 0, line, eol.position);
         line.add(eol.position).write(0);
+        if (*buf).is_unwatched() {
+            // One step, since nobody sees two.
+            let drained = (*buf).buffer.drain(eol.position + eol.len);
+            notify(buf);
+            debug_assert!(drained.is_ok());
+            return Some((line.cast(), eol.position));
+        }
         // The line and its end are two changes, as programs with callbacks have always seen. The front is not frozen; if
         // a callback freezes it in between, that is its wish.
         retain(buf);

@@ -37,11 +37,11 @@ pub unsafe extern "C" fn evbuffer_reserve_space(
     // SAFETY: by the C API's contract; the core gives no more pieces than were asked for.
     unsafe {
         change(buf, |buffer| {
-            let Ok(reserved) = buffer.reserve(size, count) else {
+            let Ok(mut reserved) = buffer.reserve(size, count) else {
                 return -1;
             };
             let mut used = 0;
-            for piece in reserved {
+            for piece in &mut reserved {
                 pieces.add(used).write(evbuffer_iovec {
                     iov_base: piece.as_mut_ptr().cast(),
                     iov_len: piece.len(),
@@ -107,13 +107,26 @@ pub unsafe extern "C" fn evbuffer_peek(
     unsafe {
         let Some(from) = offset(start) else { return 0 };
         look(buf, |buffer| {
+            // Nearly always, all of it lies in the first chunk.
+            let front = buffer.front();
+            let asked = usize::try_from(len).unwrap_or(usize::MAX);
+            if from < front.len() && asked > 0 && count > 0 {
+                let (here, all) = (front.len() - from, buffer.len() - from);
+                if here >= asked.min(all) {
+                    pieces.write(evbuffer_iovec {
+                        iov_base: front.as_ptr().add(from).cast_mut().cast(),
+                        iov_len: here,
+                    });
+                    return 1;
+                }
+            }
             // Without a length, what fits is shown; if nothing may be shown, everything is counted.
             let most = if len < 0 && count > 0 {
                 count
             } else {
                 usize::MAX
             };
-            let mut wanted = usize::try_from(len).unwrap_or(usize::MAX);
+            let mut wanted = asked;
             let mut needed = 0;
             for piece in buffer.chunks_from(from).take(most) {
                 if wanted == 0 {

@@ -15,7 +15,10 @@ const KEEP_RING: usize = 8;
 #[derive(Default)]
 pub(super) struct Chain {
     head: Option<Chunk>,
-    /// Boxed, so that the many buffers without it are small.
+    #[allow(
+        clippy::box_collection,
+        reason = "the many buffers without a second chunk are smaller for it"
+    )]
     rest: Option<Box<VecDeque<Chunk>>>,
 }
 

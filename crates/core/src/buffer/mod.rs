@@ -247,6 +247,13 @@ impl Buffer {
         })
     }
 
+    /// Forgets what has changed, for an owner that has nobody to report it to.
+    #[inline]
+    pub fn forget_change(&mut self) {
+        self.added = 0;
+        self.deleted = 0;
+    }
+
     /// Appends a copy of `data` (`evbuffer_add`).
     ///
     /// # Errors
