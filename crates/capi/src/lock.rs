@@ -4,9 +4,13 @@
 //! same thread may take it again.
 
 use std::cell::UnsafeCell;
+use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::log;
+use crate::thread::{RECURSIVE, evthread_lock_callbacks};
 
 static THREADS: AtomicBool = AtomicBool::new(false);
 
@@ -20,9 +24,55 @@ pub(crate) fn threads_enabled() -> bool {
     THREADS.load(Ordering::Relaxed)
 }
 
+/// From now on, new objects get none.
+pub(crate) fn disable_threads() {
+    THREADS.store(false, Ordering::Relaxed);
+}
+
+/// Whether giving back a lock that the thread does not hold ends the program.
+static CHECKED: AtomicBool = AtomicBool::new(false);
+
+/// From now on, giving back a lock that the thread does not hold ends the program.
+pub(crate) fn check_releases() {
+    CHECKED.store(true, Ordering::Relaxed);
+}
+
 /// A recursive mutex, shared by the objects that it guards.
 #[derive(Clone)]
-pub(crate) struct Lock(Arc<Mutex>);
+pub(crate) struct Lock(Arc<Recursive>);
+
+enum Recursive {
+    Posix(Mutex),
+    Foreign(ForeignLock),
+}
+
+/// A lock of the program's own making (`evthread_set_lock_callbacks`).
+struct ForeignLock {
+    made_by: evthread_lock_callbacks,
+    lock: *mut c_void,
+}
+
+// SAFETY: the program promises that its locks may be used from every thread.
+unsafe impl Send for ForeignLock {}
+// SAFETY: as above.
+unsafe impl Sync for ForeignLock {}
+
+impl ForeignLock {
+    fn new(made_by: evthread_lock_callbacks) -> Option<Self> {
+        // SAFETY: the program promises functions that do what the header says.
+        let lock = unsafe { made_by.alloc?(RECURSIVE) };
+        (!lock.is_null()).then_some(Self { made_by, lock })
+    }
+}
+
+impl Drop for ForeignLock {
+    fn drop(&mut self) {
+        if let Some(free) = self.made_by.free {
+            // SAFETY: `alloc` of the same program made it, and nobody else can reach it any more.
+            unsafe { free(self.lock, RECURSIVE) };
+        }
+    }
+}
 
 struct Mutex(UnsafeCell<libc::pthread_mutex_t>);
 
@@ -41,8 +91,17 @@ impl Lock {
         if !threads_enabled() {
             return None;
         }
+        if let Some(made_by) = crate::thread::foreign_locks() {
+            let foreign = ForeignLock::new(made_by)?;
+            return Some(Self(Arc::new(Recursive::Foreign(foreign))));
+        }
         let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
-        let mutex = Arc::new(Mutex(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER)));
+        let lock = Arc::new(Recursive::Posix(Mutex(UnsafeCell::new(
+            libc::PTHREAD_MUTEX_INITIALIZER,
+        ))));
+        let Recursive::Posix(mutex) = &*lock else {
+            return None;
+        };
         // SAFETY: `attributes` is initialised by the first call before the others use it; the mutex has its final
         // address inside the `Arc`, and is not in use yet.
         let made = unsafe {
@@ -53,7 +112,7 @@ impl Lock {
                 ) == 0
                 && libc::pthread_mutex_init(mutex.0.get(), attributes.as_ptr()) == 0
         };
-        made.then_some(Self(mutex))
+        made.then_some(Self(lock))
     }
 
     /// Takes it, for as long as the result lives.
@@ -64,14 +123,34 @@ impl Lock {
 
     /// Takes it until [`release`](Self::release).
     pub(crate) fn acquire(&self) {
-        // SAFETY: the mutex is initialised, and lives as long as `self`.
-        unsafe { libc::pthread_mutex_lock(self.0.0.get()) };
+        match &*self.0 {
+            // SAFETY: the mutex is initialised, and lives as long as `self`.
+            Recursive::Posix(mutex) => unsafe {
+                libc::pthread_mutex_lock(mutex.0.get());
+            },
+            Recursive::Foreign(foreign) => {
+                if let Some(lock) = foreign.made_by.lock {
+                    // SAFETY: `alloc` of the same program made it.
+                    unsafe { lock(0, foreign.lock) };
+                }
+            }
+        }
     }
 
     /// Gives it back; for C's `..._unlock` functions, whose callers must hold it.
     pub(crate) fn release(&self) {
-        // SAFETY: the mutex is initialised; a thread that does not hold it only gets an error.
-        unsafe { libc::pthread_mutex_unlock(self.0.0.get()) };
+        let error = match &*self.0 {
+            // SAFETY: the mutex is initialised; a thread that does not hold it only gets an error.
+            Recursive::Posix(mutex) => unsafe { libc::pthread_mutex_unlock(mutex.0.get()) },
+            Recursive::Foreign(foreign) => match foreign.made_by.unlock {
+                // SAFETY: `alloc` of the same program made it.
+                Some(unlock) => unsafe { unlock(0, foreign.lock) },
+                None => 0,
+            },
+        };
+        if error != 0 && CHECKED.load(Ordering::Relaxed) {
+            log::fatal("a lock was released by a thread that does not hold it");
+        }
     }
 }
 
