@@ -173,6 +173,18 @@ impl Chunk {
         self.start += n;
     }
 
+    /// Forgets the content if the memory is a block of at most `size` bytes that is this chunk's alone, and says whether
+    /// it is.
+    #[inline]
+    pub(super) fn empty_small(&mut self, size: usize) -> bool {
+        let small = matches!(&self.store, Store::Owned(block) if block.size() <= size);
+        if small {
+            self.start = 0;
+            self.end = 0;
+        }
+        small
+    }
+
     /// A second chunk with bytes `from..to` of the content, on the same memory.
     pub(super) fn share(&mut self, from: usize, to: usize) -> Self {
         debug_assert!(from <= to && to <= self.len());

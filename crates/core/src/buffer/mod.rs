@@ -13,7 +13,7 @@
 //! ```
 //!
 //! * **Owned** memory is given back as soon as its last byte is drained: to the allocator, or to a bounded pool of the
-//!   thread. Blocks grow with the buffer from 256 bytes to 64 KiB, so that a few bytes do not occupy a page.
+//!   thread. Only a buffer between the user and the user keeps one small block; those of connections keep none. Blocks grow with the buffer from 256 bytes to 64 KiB, so that a few bytes do not occupy a page.
 //! * **Shared** memory is what [`append_shared`](Buffer::append_shared) and the splitting of a large chunk leave: the
 //!   same block is shown by several chunks and freed by the last one.
 //! * **Foreign** memory is the user's, given by [`append_bytes`](Buffer::append_bytes) or
@@ -55,11 +55,15 @@ const MAX_LEN: usize = isize::MAX as usize;
 const GROWN_BLOCK: usize = 64 << 10;
 
 /// Blocks for prepended bytes, usually headers, stop at this one: they have to be cleared.
-const PREPENDED_BLOCK: usize = 512;
+const PREPENDED_BLOCK: usize = 256;
+
+/// A larger block is not kept by a buffer that has been drained.
+const KEPT_BLOCK: usize = 512;
 
 /// A queue of bytes in chunks. See the [module](self) for how it works.
 #[derive(Default)]
 pub struct Buffer {
+    /// Only the chunk of a buffer without bytes may be empty, and then it is the only one.
     chain: Chain,
     /// The bytes in all chunks together.
     len: usize,
@@ -70,9 +74,10 @@ pub struct Buffer {
     spare: Option<Box<space::Spare>>,
     /// Where the room of the last chunk began when `reserve` gave it out.
     reserved_from: usize,
-    /// Whether it did. While this is set, that chunk stays although it may have been drained empty; no other chunk is
-    /// ever empty.
+    /// Whether it did. While this is set, that chunk stays although it may have been drained empty.
     tail_reserved: bool,
+    /// Whether a transport has ever read into this. Such buffers are many, and empty most of the time.
+    is_fed: bool,
     /// How reads were sized lately.
     reads: space::ReadSize,
     front_frozen: bool,
@@ -340,7 +345,9 @@ impl Buffer {
             return Ok(());
         }
         self.check_front()?;
-        self.drop_front(n.min(self.len));
+        if n < self.len || !self.keep_block() {
+            self.drop_front(n.min(self.len));
+        }
         Ok(())
     }
 
@@ -378,6 +385,10 @@ impl Buffer {
     fn append_chunk(&mut self, data: &[u8]) -> Result<(), BufferError> {
         if data.is_empty() {
             return Ok(());
+        }
+        if self.len == 0 && !self.tail_reserved {
+            // A kept block that is too small.
+            self.chain.pop_front();
         }
         let room = self.chain.back_mut().map_or(0, |back| {
             back.reclaim();
@@ -439,21 +450,35 @@ impl Buffer {
         }
     }
 
-    /// Forgets that room of the last chunk was given out, and the chunk with it if it is empty.
+    /// Discards everything but the block, if it is the only one, small, and likely to be wanted again soon. Says whether
+    /// it is.
+    #[inline]
+    fn keep_block(&mut self) -> bool {
+        if self.is_fed || self.tail_reserved || !self.chain.is_single() {
+            return false;
+        }
+        let kept = match self.chain.front_mut() {
+            Some(front) => front.empty_small(KEPT_BLOCK),
+            None => false,
+        };
+        if kept {
+            self.deleted = self.deleted.wrapping_add(self.len);
+            self.len = 0;
+        }
+        kept
+    }
+
+    /// Forgets that room of the last chunk was given out, and the only chunk if it is empty.
     #[inline]
     fn end_reservation(&mut self) {
         if self.tail_reserved {
-            self.end_tail_reservation();
+            self.tail_reserved = false;
+            if let Some(spare) = &mut self.spare {
+                spare.end_reservation();
+            }
         }
-    }
-
-    fn end_tail_reservation(&mut self) {
-        self.tail_reserved = false;
-        if let Some(spare) = &mut self.spare {
-            spare.end_reservation();
-        }
-        if self.chain.back().is_some_and(Chunk::is_empty) {
-            self.chain.pop_back();
+        if self.chain.front().is_some_and(Chunk::is_empty) {
+            self.chain.pop_front();
         }
     }
 

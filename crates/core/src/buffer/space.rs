@@ -231,6 +231,7 @@ impl Buffer {
         read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<usize, E> {
         let limit = limit.min(MAX_LEN - self.len);
+        self.is_fed = true;
         let want = self.reads.size().min(limit);
         if let Some(back) = self.chain.back_mut()
             && back.room() >= want
