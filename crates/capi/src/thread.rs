@@ -77,14 +77,14 @@ fn threads() -> MutexGuard<'static, Threads> {
     THREADS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `evthread_use_pthreads`: objects that are made from now on may be used from several threads. 0, or -1 when the
-/// program has brought locks of its own.
+/// `evthread_use_pthreads`: objects that are made from now on may be used from several threads. A program that has
+/// brought locks of its own keeps them, and is warned. Returns 0, as libevent does in both cases.
 #[unsafe(no_mangle)]
 pub extern "C" fn evthread_use_pthreads() -> c_int {
     let mut threads = threads();
     if matches!(threads.locks, Provider::Foreign(_)) {
         log::warn("Can't change lock callbacks once they have been initialized.");
-        return -1;
+        return 0;
     }
     threads.locks = Provider::Posix;
     threads.conditions = Provider::Posix;
