@@ -4,10 +4,11 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::process;
 
@@ -37,9 +38,6 @@ impl std::error::Error for Missing {}
 /// process is root and `apt-get` is there, and names them otherwise. Services among them are not
 /// started.
 pub fn apt_install(packages: &[&str]) -> Result<(), Missing> {
-    // One at a time, also when several tests need something at the same time.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let missing = not_installed(packages);
     if missing.is_empty() {
         return Ok(());
@@ -51,9 +49,9 @@ pub fn apt_install(packages: &[&str]) -> Result<(), Missing> {
     if !rustix::process::geteuid().is_root() {
         return Err(failed(missing, "not root"));
     }
-    let _policy = match NoServices::new() {
+    let _policy = match NoServices::demand(Path::new(POLICY)) {
         Ok(policy) => policy,
-        Err(e) => return Err(failed(missing, &e)),
+        Err(e) => return Err(failed(missing, &format!("{POLICY}: {e}"))),
     };
     // The package lists may be absent or too old to fetch from: refresh them and try once more.
     let install = |missing: &[&str]| {
@@ -107,39 +105,83 @@ fn apt_get<'a>(args: impl Iterator<Item = &'a str>) -> Result<(), String> {
     ))
 }
 
-/// While it lives, packages that are installed do not start their services: Debian's tools ask a
-/// program of the administrator before they start one. Where there is such a program, it decides.
+/// The program that Debian's tools ask before they start a service of a package.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+/// The status 101 says: forbidden.
+const FORBID: &[u8] = b"#!/bin/sh\nexit 101\n";
+
+/// While it lives, packages that are installed do not start their services. Where the administrator
+/// has put a policy, that decides.
 #[derive(Debug)]
-struct NoServices(Option<PathBuf>);
+struct NoServices {
+    ours: Option<PathBuf>,
+    /// Held by one at a time, so that none takes its policy away while another one installs.
+    _turn: File,
+}
 
 impl NoServices {
-    const POLICY: &str = "/usr/sbin/policy-rc.d";
-    /// The status 101 says: forbidden.
-    const SCRIPT: &[u8] = b"#!/bin/sh\nexit 101\n";
-
-    fn new() -> Result<Self, String> {
-        let path = PathBuf::from(Self::POLICY);
-        let fault = |e: io::Error| format!("{}: {e}", Self::POLICY);
-        let mut file = match File::create_new(&path) {
+    fn demand(policy: &Path) -> io::Result<Self> {
+        let folder = policy.parent().unwrap_or(Path::new("/"));
+        let turn = File::open(folder)?;
+        flock(&turn, FlockOperation::LockExclusive)?;
+        let mut file = match File::create_new(policy) {
             Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(Self(None)),
-            Err(e) => return Err(fault(e)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                return Ok(Self {
+                    ours: None,
+                    _turn: turn,
+                });
+            }
+            Err(e) => return Err(e),
         };
-        let policy = Self(Some(path));
-        file.write_all(Self::SCRIPT).map_err(fault)?;
-        file.set_permissions(fs::Permissions::from_mode(0o755))
-            .map_err(fault)?;
-        Ok(policy)
+        let guard = Self {
+            ours: Some(policy.to_path_buf()),
+            _turn: turn,
+        };
+        file.write_all(FORBID)?;
+        file.set_permissions(fs::Permissions::from_mode(0o755))?;
+        Ok(guard)
     }
 }
 
 impl Drop for NoServices {
     fn drop(&mut self) {
-        let Some(path) = &self.0 else {
+        let Some(path) = &self.ours else {
             return;
         };
         if let Err(e) = fs::remove_file(path) {
             eprintln!("{}: {e}", path.display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a test that fails by unwrap says where it failed"
+    )]
+
+    use super::*;
+    use crate::Folder;
+
+    #[test]
+    fn no_service_starts_in_the_meantime() {
+        let folder = Folder::create().unwrap();
+        let policy = folder.path().join("policy");
+        let guard = NoServices::demand(&policy).unwrap();
+        let answer = process::run(&mut Command::new(&policy), Duration::from_secs(30));
+        assert_eq!(answer.unwrap().status.code(), Some(101));
+        drop(guard);
+        assert!(!policy.exists());
+    }
+
+    #[test]
+    fn the_policy_of_the_administrator_stays() {
+        let folder = Folder::create().unwrap();
+        let policy = folder.path().join("policy");
+        fs::write(&policy, "theirs").unwrap();
+        drop(NoServices::demand(&policy).unwrap());
+        assert_eq!(fs::read(&policy).unwrap(), b"theirs");
     }
 }
