@@ -23,6 +23,9 @@ pub const CASE_LIMIT: Duration = Duration::from_secs(10);
 /// How long one case may take under valgrind, which makes it some fifty times slower.
 const MEMCHECK_LIMIT: Duration = Duration::from_secs(120);
 
+/// How many operations a case of random ones does for each of its seeds.
+const OPERATIONS_VARIABLE: &str = "CASE_OPERATIONS";
+
 /// How many seconds a case gives itself; 0 leaves it to the caller.
 const WATCHDOG_VARIABLE: &str = "CASE_WATCHDOG";
 
@@ -208,7 +211,8 @@ impl Program {
         valgrind
             .arg(&self.path)
             .arg(case)
-            .env(WATCHDOG_VARIABLE, "0");
+            .env(WATCHDOG_VARIABLE, "0")
+            .env(OPERATIONS_VARIABLE, "500");
         workbench::with_library(&mut valgrind, dir);
         let output = workbench::run(&mut valgrind, MEMCHECK_LIMIT)?;
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();

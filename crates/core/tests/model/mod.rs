@@ -116,7 +116,7 @@ impl World {
                     bytes: self.source.take(n),
                     _alive: Arc::clone(&self.alive),
                 };
-                self.slots[i].append_bytes(Bytes::from_owner(owned));
+                self.slots[i].append_owner(owned);
             }
             _ => self.slots[i].step(op, &mut self.source),
         }
@@ -225,6 +225,16 @@ impl Slot {
         from.unsettle();
     }
 
+    fn append_owner(&mut self, owned: Owned) {
+        let bytes = owned.bytes.clone();
+        let result = self.real.append_owner(owned);
+        if self.back {
+            return assert_eq!(result, FROZEN);
+        }
+        assert_eq!(result, Ok(()));
+        self.push(&bytes);
+    }
+
     fn append_bytes(&mut self, bytes: Bytes) {
         let result = self.real.append_bytes(bytes.clone());
         if self.back {
@@ -244,8 +254,8 @@ impl Slot {
         self.check_length();
         assert!(*real == *bytes, "the content differs: {real:?}");
         assert!(real.chunks().all(|chunk| !chunk.is_empty()));
-        let first = real.chunks().next().map_or(0, <[u8]>::len);
-        assert_eq!(real.contiguous_len(), first);
+        assert_eq!(real.front(), real.chunks().next().unwrap_or(&[]));
+        assert_eq!(real.contiguous_len(), real.front().len());
         let mut slices = [IoSlice::new(&[]); 4];
         let used = real.fill_io_slices(1000, &mut slices);
         let shown: usize = slices[..used].iter().map(|slice| slice.len()).sum();
