@@ -3,7 +3,6 @@
 use std::ffi::c_int;
 
 use libc::ssize_t;
-use smallvec::SmallVec;
 
 use super::search::offset;
 use super::{change, evbuffer, look, status};
@@ -70,7 +69,7 @@ pub unsafe extern "C" fn evbuffer_commit_space(
     // SAFETY: by the C API's contract.
     unsafe {
         change(buf, |buffer| {
-            let mut lengths = SmallVec::<[usize; 2]>::new();
+            let mut lengths = [0; 2];
             {
                 let reserved = buffer.reserved();
                 if count > reserved.len() {
@@ -81,10 +80,10 @@ pub unsafe extern "C" fn evbuffer_commit_space(
                     if given.iov_base.cast_const() != piece.as_ptr().cast() {
                         return -1;
                     }
-                    lengths.push(given.iov_len);
+                    lengths[index] = given.iov_len;
                 }
             }
-            status(buffer.commit(&lengths))
+            status(buffer.commit(&lengths[..count]))
         })
     }
 }

@@ -316,20 +316,20 @@ impl Buffer {
         // First, since it may remove the front chunk.
         self.end_reservation();
         let room = self.chain.front().map_or(0, Chunk::room_front);
-        let block = match data.len().saturating_sub(room) {
-            0 => None,
-            missing => Some(Block::cleared(missing.max(self.len.min(PREPENDED_BLOCK)))?),
-        };
-        let filled = self
-            .chain
-            .front_mut()
-            .map_or(0, |front| front.fill_front(data));
-        if let Some(block) = block {
-            // At the end of its block, so that the next bytes to be prepended find room before these.
+        if data.len() > room {
+            let missing = data.len() - room;
+            let size = missing.max(self.len.min(PREPENDED_BLOCK));
+            // Its content is at its end, so that the next bytes to be prepended find room before it.
+            let mut block = Block::cleared(size)?;
             let end = block.size();
-            let mut chunk = Chunk::owned(block, end, end);
-            chunk.fill_front(&data[..data.len() - filled]);
-            self.chain.push_front(chunk);
+            block.write(end - missing, &data[..missing]);
+            if let Some(front) = self.chain.front_mut() {
+                front.fill_front(&data[missing..]);
+            }
+            self.chain
+                .push_front(Chunk::owned(block, end - missing, end));
+        } else if let Some(front) = self.chain.front_mut() {
+            front.fill_front(data);
         }
         self.count_added(data.len());
         Ok(())

@@ -59,10 +59,17 @@ impl Block {
     }
 
     /// A block of at least `size` bytes, all of them written, as far as that is worth it.
+    #[inline]
     pub(super) fn cleared(size: usize) -> Result<Self, BufferError> {
         if size <= MAX_POOLED {
-            return Ok(Self::small_cleared(size));
+            Ok(Self::small_cleared(size))
+        } else {
+            Self::large_cleared(size)
         }
+    }
+
+    #[cold]
+    fn large_cleared(size: usize) -> Result<Self, BufferError> {
         // Asked for and given back, so that a hopeless size is an error while the real request may still get memory
         // that the system clears lazily.
         drop(reserved(size)?);

@@ -106,19 +106,35 @@ impl Buffer {
         if segments == 0 {
             return Err(BufferError::OutOfRange);
         }
-        if self.chain.is_empty() && self.spare.is_none() {
-            // The chunk that the bytes will be in, empty until the commit.
-            let block = Block::cleared(n)?;
-            self.chain.push_back(Chunk::owned(block, 0, 0));
-            self.reserved_from = 0;
-            self.tail_reserved = true;
-        } else {
+        if self.spare.is_some() || !self.reserve_tail(n)? {
             self.reserve_behind(n, segments)?;
         }
         Ok(self.reserved())
     }
 
-    /// As `reserve`, where there are chunks or a spare block already.
+    /// Reserves room in the last chunk, which is made if there is none; says whether it has enough.
+    #[inline]
+    fn reserve_tail(&mut self, n: usize) -> Result<bool, BufferError> {
+        match self.chain.back_mut() {
+            Some(back) => {
+                if back.room() < n.max(1) {
+                    return Ok(false);
+                }
+                self.reserved_from = back.end();
+                back.space(usize::MAX);
+            }
+            None => {
+                // Empty until the commit.
+                let block = Block::cleared(n)?;
+                self.chain.push_back(Chunk::owned(block, 0, 0));
+                self.reserved_from = 0;
+            }
+        }
+        self.tail_reserved = true;
+        Ok(true)
+    }
+
+    /// As `reserve`, where the last chunk has too little room, or there is a spare block already.
     #[inline(never)]
     fn reserve_behind(&mut self, n: usize, segments: usize) -> Result<(), BufferError> {
         let (room, end) = self
@@ -152,20 +168,23 @@ impl Buffer {
     /// The pieces of the reservation in force, in the order of [`reserve`](Self::reserve); none if there is none.
     #[inline]
     pub fn reserved(&mut self) -> SmallVec<[&mut [u8]; 2]> {
-        let mut pieces = SmallVec::new();
+        let mut pieces = [&mut [][..], &mut [][..]];
+        let mut count = 0;
         if self.tail_reserved {
             match self.chain.back_mut() {
-                Some(back) if back.end() == self.reserved_from => pieces.push(back.space(0)),
+                Some(back) if back.end() == self.reserved_from => pieces[0] = back.space(0),
                 // Something was appended into that room, so what follows it is not next any more either.
-                _ => return pieces,
+                _ => return SmallVec::new(),
             }
+            count = 1;
         }
         if let Some(spare) = &mut self.spare
             && spare.reserved
         {
-            pieces.push(spare.block.written_mut());
+            pieces[count] = spare.block.written_mut();
+            count += 1;
         }
-        pieces
+        SmallVec::from_buf_and_len(pieces, count)
     }
 
     /// Appends what was written into the pieces of the reservation, `lengths` saying how much of each
