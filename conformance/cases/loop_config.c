@@ -319,3 +319,69 @@ CASE(config_reinit_after_fork) {
     close(fd[0]);
     close(fd[1]);
 }
+
+/* No header declares these, but programs made by event_rpcgen call them. */
+void event_warn(const char *format, ...);
+void event_warnx(const char *format, ...);
+void event_msgx(const char *format, ...);
+void event_errx(int code, const char *format, ...);
+
+static void says_log(int severity, const char *text) {
+    say("%d %s", severity, text);
+}
+
+static void says_fatal(int code) {
+    say("fatal %#x", (unsigned)code);
+    exit(0);
+}
+
+CASE(config_messages_of_the_program) {
+    event_set_log_callback(says_log);
+    event_set_fatal_callback(says_fatal);
+    errno = ENOENT;
+    event_warn("%s of %d", "one", 3);
+    event_warnx("%s of %d", "two", 3);
+    event_msgx("%d of %d", 3, 3);
+    event_errx(7, "the %s", "end");
+}
+
+CASE(config_debug_mode_twice) {
+    event_set_log_callback(says_log);
+    event_set_fatal_callback(says_fatal);
+    event_enable_debug_mode();
+    event_enable_debug_mode();
+}
+
+CASE(config_debug_mode_too_late) {
+    struct event_base *base = new_base();
+    event_set_log_callback(says_log);
+    event_set_fatal_callback(says_fatal);
+    event_enable_debug_mode();
+    event_base_free(base);
+}
+
+/* Debug mode ends a program that uses an event which is not set up, or sets up a pending one. Only
+ * the text differs. */
+static void mistaken(bool pending_one) {
+    event_enable_debug_mode();
+    event_set_log_callback(no_log);
+    event_set_fatal_callback(says_fatal);
+    struct event_base *base = new_base();
+    struct event *event = new_event(base, -1, 0, traced, "a");
+    if (pending_one) {
+        CHECK(add_ms(event, 100000) == 0);
+        event_assign(event, base, -1, 0, traced, "a");
+    } else {
+        event_debug_unassign(event);
+        event_active(event, EV_READ, 1);
+    }
+    say("not noticed");
+}
+
+CASE(config_debug_mode_unassigned_event) {
+    mistaken(false);
+}
+
+CASE(config_debug_mode_assign_of_a_pending_event) {
+    mistaken(true);
+}
