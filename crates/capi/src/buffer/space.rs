@@ -69,6 +69,15 @@ pub unsafe extern "C" fn evbuffer_commit_space(
     // SAFETY: by the C API's contract.
     unsafe {
         change(buf, |buffer| {
+            if count == 1 {
+                let given = *pieces;
+                return match buffer.first_reserved() {
+                    Some(room) if room.as_ptr() == given.iov_base.cast() => {
+                        status(buffer.commit(&[given.iov_len]))
+                    }
+                    _ => -1,
+                };
+            }
             let mut lengths = [0; 2];
             {
                 let reserved = buffer.reserved();

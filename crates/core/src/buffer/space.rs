@@ -187,6 +187,17 @@ impl Buffer {
         SmallVec::from_buf_and_len(pieces, count)
     }
 
+    /// The first of the pieces that [`reserved`](Self::reserved) shows.
+    #[inline]
+    pub fn first_reserved(&mut self) -> Option<&mut [u8]> {
+        if self.tail_reserved {
+            let back = self.chain.back_mut()?;
+            return (back.end() == self.reserved_from).then(|| back.space(0));
+        }
+        let spare = self.spare.as_mut().filter(|spare| spare.reserved)?;
+        Some(spare.block.written_mut())
+    }
+
     /// Appends what was written into the pieces of the reservation, `lengths` saying how much of each
     /// (`evbuffer_commit_space`), and ends it. There may be fewer lengths than pieces.
     ///
@@ -195,6 +206,26 @@ impl Buffer {
     /// pieces or one is too large; [`BufferError::TooLong`]. The reservation then stays.
     #[inline]
     pub fn commit(&mut self, lengths: &[usize]) -> Result<(), BufferError> {
+        if let [length] = *lengths
+            && self.tail_reserved
+            && self.spare.is_none()
+        {
+            // The one piece that most reservations have.
+            if self.first_reserved().is_none_or(|room| length > room.len()) {
+                return Err(BufferError::OutOfRange);
+            }
+            self.check_append(length)?;
+            if let Some(back) = self.chain.back_mut() {
+                back.grow(length);
+            }
+            self.end_reservation();
+            self.count_added(length);
+            return Ok(());
+        }
+        self.commit_pieces(lengths)
+    }
+
+    fn commit_pieces(&mut self, lengths: &[usize]) -> Result<(), BufferError> {
         let mut total = 0_usize;
         {
             let pieces = self.reserved();
