@@ -171,12 +171,11 @@ fn keep(memory: Vec<u8>) {
     let Some(class) = class_of(memory.capacity()) else {
         return;
     };
-    let mut memory = Some(memory);
     // A thread that is ending has no pool any more: the memory then goes straight to the allocator.
-    let _gone = POOL.try_with(|pool| {
+    let _gone = POOL.try_with(move |pool| {
         let free = &mut pool.borrow_mut().free[class];
         if free.len() < KEEP >> (class as u32 + MIN_SHIFT) {
-            free.extend(memory.take());
+            free.push(memory);
         }
     });
 }
