@@ -15,6 +15,16 @@ const LIMIT: Duration = Duration::from_secs(45 * 60);
 
 const NEEDED: &[&str] = &["gcc", "libc6-dev", "libevent-dev"];
 const NEEDED_BY_SLOW: &[&str] = &["memcached", "strace", "tmux", "valgrind"];
+/// What some of the slow tests use, which say that they are skipped without it.
+const USED_BY_SLOW: &[&str] = &[
+    "bind9-dnsutils",
+    "gearman-job-server",
+    "gearman-tools",
+    "nsd",
+    "pgbouncer",
+    "postgresql",
+    "unbound",
+];
 
 /// Slow tests are those marked `#[ignore]`: without `--quick` they run too.
 pub(crate) fn run(args: &[&str]) -> Result<(), String> {
@@ -29,6 +39,9 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
         packages.extend(NEEDED_BY_SLOW);
     }
     apt_install(&packages).map_err(|e| e.to_string())?;
+    if !quick && let Err(missing) = apt_install(USED_BY_SLOW) {
+        println!("some tests will be skipped: {missing}");
+    }
 
     println!("building the library");
     let dir = library()?;
