@@ -55,8 +55,8 @@ const MAX_LEN: usize = isize::MAX as usize;
 /// Blocks stop growing with the buffer at this size.
 const GROWN_BLOCK: usize = 64 << 10;
 
-/// Blocks for prepended bytes, usually headers, stop at this one: they have to be cleared.
-const PREPENDED_BLOCK: usize = 256;
+/// Blocks for prepended bytes, usually headers, stop growing at this size: they have to be cleared, unless pooled.
+const PREPENDED_BLOCK: usize = 2 << 10;
 
 /// A larger block is not kept by a buffer that has been drained.
 const KEPT_BLOCK: usize = 512;
