@@ -5,7 +5,7 @@
 //! needs room to write into (a read from a socket, a reservation) has the rest cleared, once: a block that comes from
 //! the pool still holds old bytes, which nothing can see because a chunk only shows what was written into it.
 //!
-//! A thread keeps at most 2 MiB: [`KEEP`] of each class. What is over that goes back to the allocator, as does
+//! A thread keeps at most 8 MiB: [`KEEP`] of each class. What is over that goes back to the allocator, as does
 //! everything when the thread ends, also blocks that are dropped after the pool itself is gone. Blocks below
 //! [`MIN_POOLED`] come from the allocator, which is as fast for them.
 
@@ -25,7 +25,7 @@ const MIN_SHIFT: u32 = 11;
 const MAX_SHIFT: u32 = 18;
 const CLASSES: usize = (MAX_SHIFT - MIN_SHIFT + 1) as usize;
 /// How many bytes of a class a thread keeps.
-const KEEP: usize = 256 << 10;
+const KEEP: usize = 1 << 20;
 
 thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool::new()) };

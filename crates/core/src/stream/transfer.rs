@@ -11,7 +11,7 @@ use crate::flags::{Dirs, StreamEvent};
 
 /// The most that is read at a time where the user sets no limit: one busy peer must not keep the others waiting, and
 /// what was read should still be in the cache when it is sent on.
-const MAX_READ: usize = 64 << 10;
+const MAX_READ: usize = 96 << 10;
 
 /// The most that is written at a time where nobody can see how it is cut up.
 const MAX_WRITE: usize = 1 << 20;
