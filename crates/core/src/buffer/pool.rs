@@ -216,14 +216,15 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let blocks: Vec<_> = (0..600).map(|_| Block::small(MIN_POOLED)).collect();
-        drop(blocks);
-        let large: Vec<_> = (0..4).map(|_| Block::small(MAX_POOLED)).collect();
-        drop(large);
+        for size in [MIN_POOLED, MAX_POOLED] {
+            let too_many = KEEP / size + 3;
+            let blocks: Vec<_> = (0..too_many).map(|_| Block::small(size)).collect();
+            drop(blocks);
+        }
         POOL.with(|pool| {
             let pool = pool.borrow();
             assert_eq!(pool.free[0].len(), KEEP / MIN_POOLED);
-            assert_eq!(pool.free[CLASSES - 1].len(), 1);
+            assert_eq!(pool.free[CLASSES - 1].len(), KEEP / MAX_POOLED);
         });
     }
 
