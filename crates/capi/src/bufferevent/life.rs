@@ -1,0 +1,241 @@
+//! Making and freeing bufferevents, references to them, their locks.
+
+use std::ffi::{c_int, c_short, c_void};
+use std::ptr;
+
+use ferrevent_core::{Dirs, Options, Stream};
+use libc::timeval;
+
+use super::{
+    Bev, SOCKET_OPS, bev_of, guard_buffers, hold, kind_of, nursery, set_public_fd, settings, with,
+};
+use crate::abi::{
+    bufferevent, bufferevent_data_cb, bufferevent_event_cb, event, event_watermark, evutil_socket_t,
+};
+use crate::base::{Address, current, event_base};
+use crate::buffer::{self, BufferOwner, BufferSide, evbuffer};
+use crate::lock::Lock;
+use crate::log;
+
+/// `bufferevent_socket_new`
+///
+/// # Safety
+/// `base` is NULL, for the current one, or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bufferevent_socket_new(
+    base: *mut event_base,
+    fd: evutil_socket_t,
+    options: c_int,
+) -> *mut bufferevent {
+    let options = Options::from_bits_truncate(options as u16);
+    let base = if base.is_null() { current() } else { base };
+    let base = if base.is_null() { nursery() } else { base };
+    if base.is_null() {
+        return ptr::null_mut();
+    }
+    let lock = if options.contains(Options::THREADSAFE) {
+        Lock::new()
+    } else {
+        None
+    };
+    if options.contains(Options::THREADSAFE) && lock.is_none() {
+        log::warn("bufferevent_socket_new: BEV_OPT_THREADSAFE needs evthread_use_pthreads()");
+        return ptr::null_mut();
+    }
+    let bev = Box::into_raw(Box::<Bev>::new_uninit()).cast::<Bev>();
+    let kind = kind_of(fd);
+    // SAFETY: `bev` is fresh memory for a `Bev`, made whole before anyone else sees it; the base is live.
+    unsafe {
+        let cookie = Address(bev);
+        let made = event_base::with(base, |inner| {
+            inner.core.new_stream(cookie, fd, kind, options)
+        });
+        let Some(key) = made else {
+            log::warn("UNLOCK_CALLBACKS requires DEFER_CALLBACKS");
+            drop(Box::from_raw(bev.cast::<std::mem::MaybeUninit<Bev>>()));
+            return ptr::null_mut();
+        };
+        let (input, output) = (evbuffer::alloc(), evbuffer::alloc());
+        bev.write(Bev {
+            public: bufferevent {
+                ev_base: base,
+                be_ops: ptr::from_ref(&SOCKET_OPS).cast(),
+                ev_read: std::mem::zeroed::<event>(),
+                ev_write: std::mem::zeroed::<event>(),
+                input,
+                output,
+                wm_read: event_watermark { low: 0, high: 0 },
+                wm_write: event_watermark { low: 0, high: 0 },
+                readcb: None,
+                writecb: None,
+                errorcb: None,
+                cbarg: ptr::null_mut(),
+                timeout_read: timeval {
+                    tv_sec: 0,
+                    tv_usec: 0,
+                },
+                timeout_write: timeval {
+                    tv_sec: 0,
+                    tv_usec: 0,
+                },
+                enabled: c_short::from(Dirs::WRITE.bits()),
+            },
+            key,
+            lock: lock.clone(),
+            options,
+            dns_error: 0,
+            candidates: None,
+        });
+        for (buf, side) in [(input, BufferSide::Input), (output, BufferSide::Output)] {
+            buffer::set_owner(
+                buf,
+                Some(BufferOwner {
+                    bufferevent: bev,
+                    side,
+                }),
+            );
+            buffer::set_lock(buf, lock.clone());
+        }
+        set_public_fd(bev, fd);
+        guard_buffers(bev, true);
+        ptr::from_mut(&mut (*bev).public)
+    }
+}
+
+/// `bufferevent_new`: for the current base, with callbacks at once.
+///
+/// # Safety
+/// As [`bufferevent_socket_new`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bufferevent_new(
+    fd: evutil_socket_t,
+    readcb: bufferevent_data_cb,
+    writecb: bufferevent_data_cb,
+    errorcb: bufferevent_event_cb,
+    arg: *mut c_void,
+) -> *mut bufferevent {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let bev = bufferevent_socket_new(ptr::null_mut(), fd, 0);
+        if !bev.is_null() {
+            settings::bufferevent_setcb(bev, readcb, writecb, errorcb, arg);
+        }
+        bev
+    }
+}
+
+/// `bufferevent_free`
+///
+/// # Safety
+/// `bev` is live, and is not used any more unless there are other references.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bufferevent_free(bev: *mut bufferevent) {
+    let bev = bev_of(bev);
+    // SAFETY: by this function's contract.
+    unsafe {
+        let _held = hold(bev);
+        clear_callbacks(bev);
+        (*bev).candidates = None;
+        let base = (*bev).public.ev_base;
+        let key = (*bev).key;
+        event_base::with(base, |inner| {
+            inner.core.free_stream(key);
+            inner.settle();
+        });
+    }
+}
+
+unsafe fn clear_callbacks(bev: *mut Bev) {
+    // SAFETY: the caller's bufferevent is live.
+    unsafe {
+        (*bev).public.readcb = None;
+        (*bev).public.writecb = None;
+        (*bev).public.errorcb = None;
+        (*bev).public.cbarg = ptr::null_mut();
+    }
+}
+
+/// `bufferevent_incref`
+///
+/// # Safety
+/// `bev` is live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bufferevent_incref(bev: *mut bufferevent) {
+    let bev = bev_of(bev);
+    // SAFETY: by this function's contract.
+    unsafe {
+        let _held = hold(bev);
+        with(bev, |inner, key| inner.core.retain(key));
+    }
+}
+
+/// `bufferevent_decref`: 1 if that was the last reference.
+///
+/// # Safety
+/// `bev` is live, and a reference of the caller's goes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bufferevent_decref(bev: *mut bufferevent) -> c_int {
+    let bev = bev_of(bev);
+    // SAFETY: by this function's contract.
+    unsafe {
+        let _held = hold(bev);
+        with(bev, |inner, key| c_int::from(inner.core.release(key)))
+    }
+}
+
+/// `bufferevent_lock`: also takes a reference.
+///
+/// # Safety
+/// `bev` is live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bufferevent_lock(bev: *mut bufferevent) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        if let Some(lock) = &(*bev_of(bev)).lock {
+            lock.acquire();
+        }
+        bufferevent_incref(bev);
+    }
+}
+
+/// `bufferevent_unlock`: also drops the reference that [`bufferevent_lock`] took.
+///
+/// # Safety
+/// The caller holds the lock.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bufferevent_unlock(bev: *mut bufferevent) {
+    // SAFETY: by this function's contract; the lock outlives the bufferevent.
+    unsafe {
+        let lock = (*bev_of(bev)).lock.clone();
+        bufferevent_decref(bev);
+        if let Some(lock) = lock {
+            lock.release();
+        }
+    }
+}
+
+/// `bufferevent_base_set`: moves a bufferevent that waits for nothing to another base. 0, or -1.
+///
+/// # Safety
+/// `bev` and `base` are live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bufferevent_base_set(
+    base: *mut event_base,
+    bev: *mut bufferevent,
+) -> c_int {
+    let bev = bev_of(bev);
+    // SAFETY: by this function's contract. The two bases' locks are not held together.
+    unsafe {
+        let _held = hold(bev);
+        if ptr::eq((*bev).public.ev_base, base) {
+            return 0;
+        }
+        let taken: Option<Stream<_>> = with(bev, |inner, key| inner.core.take_stream(key));
+        let Some(stream) = taken else { return -1 };
+        let fd = (*bev).public.ev_read.ev_fd;
+        (*bev).public.ev_base = base;
+        (*bev).key = event_base::with(base, |inner| inner.core.insert_stream(stream));
+        set_public_fd(bev, fd);
+    }
+    0
+}
