@@ -1,0 +1,58 @@
+//! A base in the child of a `fork`.
+
+use std::ffi::c_int;
+
+use ferrevent_sys::{SignalInbox, System};
+
+use super::{Inner, event_base};
+use crate::log;
+
+/// `event_reinit`: in a child process after `fork`. 0, or -1.
+///
+/// # Safety
+/// `base` is live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn event_reinit(base: *mut event_base) -> c_int {
+    if base.is_null() {
+        return -1;
+    }
+    // SAFETY: by this function's contract.
+    match unsafe { event_base::with(base, Inner::reinit) } {
+        Ok(()) => 0,
+        Err(error) => {
+            log::warn(&format!("event_reinit: {error}"));
+            -1
+        }
+    }
+}
+
+impl Inner {
+    /// A forked child shares the parent's epoll instance, and would steal from it.
+    pub(super) fn check_process(&mut self) {
+        if ferrevent_sys::fork_generation() == self.forks {
+            return;
+        }
+        log::warn("event_base used after fork without event_reinit; doing that now");
+        if let Err(error) = self.reinit() {
+            log::warn(&format!("event_reinit: {error}"));
+        }
+    }
+
+    fn reinit(&mut self) -> std::io::Result<()> {
+        let Some(driver) = &self.driver else {
+            return Err(std::io::ErrorKind::ResourceBusy.into());
+        };
+        // Nothing of the old driver may be shared with the parent, its waker and signals included.
+        let driver = System::open(driver.method(), self.options)?;
+        let mut signals = SignalInbox::open(driver.waker())?;
+        for signal in self.core.watched_signals() {
+            signals.subscribe(signal)?;
+        }
+        self.forks = ferrevent_sys::fork_generation();
+        self.waker = driver.waker();
+        self.signals = signals;
+        self.driver = Some(driver);
+        self.core.driver_replaced();
+        Ok(())
+    }
+}

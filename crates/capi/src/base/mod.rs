@@ -1,0 +1,214 @@
+//! `struct event_base`: a core, a driver, and the loop that runs them.
+//!
+//! With threads turned on, one mutex guards the core. It is a leaf: held for one call into the core, never over user
+//! code, a wait, or a transfer of data.
+
+#![allow(non_camel_case_types, reason = "these are C's names")]
+
+mod control;
+mod fork;
+mod life;
+mod query;
+mod run;
+mod running;
+mod wait;
+
+use std::cell::UnsafeCell;
+use std::ffi::c_int;
+use std::fmt;
+use std::ptr;
+use std::time::Duration;
+
+use ferrevent_core::driver::{Driver, Ready};
+use ferrevent_core::{Core, Dirs, EventKey, Host, SignalChange};
+use ferrevent_sys::{SignalInbox, System, Waker, monotonic};
+use libc::timeval;
+
+use crate::abi::event;
+use crate::buffer::evbuffer;
+use crate::bufferevent::Bev;
+use crate::event::Once;
+use crate::lock::Leaf;
+use crate::log;
+
+pub use control::*;
+pub use fork::*;
+pub use life::*;
+pub use query::*;
+pub use run::*;
+pub(crate) use running::wait_for_callback;
+
+/// The cookies of the C library are addresses.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct CHost;
+
+impl Host for CHost {
+    type Event = Address<event>;
+    type Stream = Address<Bev>;
+    type Task = Task;
+}
+
+/// Where a C object is.
+pub(crate) struct Address<T>(pub(crate) *mut T);
+
+impl<T> fmt::Debug for Address<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Pointer::fmt(&self.0, f)
+    }
+}
+
+impl<T> Clone for Address<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Address<T> {}
+
+impl<T> PartialEq for Address<T> {
+    fn eq(&self, other: &Self) -> bool {
+        ptr::eq(self.0, other.0)
+    }
+}
+
+/// What else runs from the loop.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Task {
+    /// The deferred callbacks of a buffer, which holds a reference for this.
+    Buffer(Address<evbuffer>),
+    /// The event's function is a finalizer now (`event_finalize`).
+    Finalizer(Address<event>),
+}
+
+/// An event base.
+pub struct event_base {
+    leaf: Option<Leaf>,
+    /// `None` once the base has been freed.
+    inner: UnsafeCell<Option<Inner>>,
+}
+
+/// What the leaf lock guards.
+pub(crate) struct Inner {
+    pub(crate) core: Core<CHost>,
+    /// Taken out while its owner waits with the lock released.
+    driver: Option<System>,
+    method: &'static str,
+    features: c_int,
+    waker: Waker,
+    signals: SignalInbox,
+    ready: Vec<Ready>,
+    looper: Option<libc::pthread_t>,
+    /// The event whose callback runs.
+    running: *mut event,
+    /// It has been deleted since: a signal that arrived several times is not called back again.
+    calls_cancelled: bool,
+    waiters: usize,
+    pub(crate) onces: Vec<*mut Once>,
+    /// Given out by `event_base_init_common_timeout`, and so boxed: they do not move.
+    #[allow(clippy::vec_box, reason = "programs keep pointers to them")]
+    pub(crate) shared_timeouts: Vec<Box<timeval>>,
+    /// The time of day that belongs to the core's time.
+    wall: Option<(u64, Duration)>,
+    /// The process that the driver was made in: a child must not use its parent's.
+    forks: u32,
+    freed: bool,
+    options: ferrevent_sys::Options,
+}
+
+impl event_base {
+    /// Runs `f` on the core, with the lock held. A base that has been freed ends the program.
+    ///
+    /// # Safety
+    /// `this` is a base, and `f` neither runs user code nor comes back here.
+    #[inline]
+    pub(crate) unsafe fn with<R>(this: *mut Self, f: impl FnOnce(&mut Inner) -> R) -> R {
+        // SAFETY: handed through.
+        match unsafe { Self::try_with(this, f) } {
+            Some(result) => result,
+            None => log::fatal("an event_base was used after event_base_free"),
+        }
+    }
+
+    /// As [`with`](Self::with), but does nothing on a base that has been freed.
+    ///
+    /// # Safety
+    /// As [`with`](Self::with).
+    #[inline]
+    pub(crate) unsafe fn try_with<R>(
+        this: *mut Self,
+        f: impl FnOnce(&mut Inner) -> R,
+    ) -> Option<R> {
+        // SAFETY: the memory of a base stays one; `leaf` does not change while it is in use.
+        let _held = unsafe { (*this).leaf.as_ref() }.map(Leaf::hold);
+        // SAFETY: the lock, or the program's promise to use one thread, keeps others out, and by this function's
+        // contract no outer call of it is still at work.
+        unsafe { (*(*this).inner.get()).as_mut() }.map(f)
+    }
+
+    /// Whether several threads may use the base at once.
+    ///
+    /// # Safety
+    /// `this` is a base, freed or not.
+    pub(crate) unsafe fn is_shared(this: *mut Self) -> bool {
+        // SAFETY: by this function's contract.
+        unsafe { (*this).leaf.is_some() }
+    }
+}
+
+impl Inner {
+    /// The core and the driver. There is no driver while another thread waits with it.
+    pub(crate) fn parts(&mut self) -> (&mut Core<CHost>, Option<&mut dyn Driver>) {
+        (
+            &mut self.core,
+            self.driver.as_mut().map(|driver| driver as &mut dyn Driver),
+        )
+    }
+
+    /// To be called before anything that starts a timeout.
+    pub(crate) fn refresh_clock(&mut self) {
+        if !self.core.has_pass_time() {
+            self.core.set_now(monotonic());
+        }
+    }
+
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        if self.core.has_signal_changes() {
+            self.apply_signals();
+        }
+        if self.driver.is_none() && self.looper != Some(this_thread()) {
+            self.waker.wake();
+        }
+    }
+
+    /// Returns false if the system refuses one.
+    pub(crate) fn apply_signals(&mut self) -> bool {
+        let mut applied = true;
+        for change in self.core.take_signal_changes() {
+            let (signal, result) = match change {
+                SignalChange::Watch(signal) => (signal, self.signals.subscribe(signal)),
+                SignalChange::Unwatch(signal) => (signal, self.signals.unsubscribe(signal)),
+            };
+            if let Err(error) = result {
+                log::warn(&format!("signal {signal}: {error}"));
+                applied = false;
+            }
+        }
+        applied
+    }
+}
+
+fn this_thread() -> libc::pthread_t {
+    // SAFETY: takes nothing, and cannot fail.
+    unsafe { libc::pthread_self() }
+}
+
+/// The directions in C's numbers.
+pub(crate) fn dirs(what: i16) -> Dirs {
+    Dirs::from_bits_truncate(what as u8)
+}
+
+/// A key as C memory holds it; 0 is none.
+pub(crate) fn key_of(number: u64) -> Option<EventKey> {
+    (number != 0).then(|| slotmap::KeyData::from_ffi(number).into())
+}

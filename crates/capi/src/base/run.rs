@@ -1,0 +1,154 @@
+//! The loop.
+
+use std::ffi::{c_int, c_void};
+
+use ferrevent_core::{LoopEnd, LoopFlags, Step, What};
+use ferrevent_sys::monotonic;
+
+use super::wait::wait;
+use super::{CHost, Task, event_base, this_thread};
+use crate::{buffer, bufferevent, event as events, finalize, log};
+
+/// `event_base_dispatch`
+///
+/// # Safety
+/// `base` is live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn event_base_dispatch(base: *mut event_base) -> c_int {
+    // SAFETY: by this function's contract.
+    unsafe { event_base_loop(base, 0) }
+}
+
+/// `event_base_loop`: 0 when it was told to end, 1 when nothing is left to wait for, -1 on an error.
+///
+/// # Safety
+/// `base` is live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn event_base_loop(base: *mut event_base, flags: c_int) -> c_int {
+    if base.is_null() {
+        log::warn("event_base_loop: no event_base");
+        return -1;
+    }
+    let flags = LoopFlags::from_bits_truncate(flags as u8);
+    // SAFETY: the base is live; the closures run no user code, and `run_step` does so outside of them.
+    unsafe {
+        let begun = event_base::with(base, |inner| {
+            inner.check_process();
+            let begun = inner.core.begin_loop(flags);
+            if begun {
+                inner.looper = Some(this_thread());
+            }
+            begun
+        });
+        if !begun {
+            log::warn(
+                "event_base_loop: reentrant invocation.  Only one event_base_loop can run on each \
+                 event_base at once.",
+            );
+            return -1;
+        }
+        let result = loop {
+            match next_step(base) {
+                Next::Call(call) => run_event(base, &call),
+                Next::Step(Step::Done(LoopEnd::Stopped)) => break 0,
+                Next::Step(Step::Done(LoopEnd::Empty)) => break 1,
+                Next::Step(Step::Wait { until }) => {
+                    if !wait(base, until) {
+                        break -1;
+                    }
+                }
+                Next::Step(step) => run_step(base, step),
+            }
+        };
+        event_base::with(base, |inner| inner.looper = None);
+        result
+    }
+}
+
+/// What the loop does next.
+enum Next {
+    Call(Call),
+    Step(Step<CHost>),
+}
+
+/// An event's function, taken out of its struct while the lock is held: a thread that deletes the event then waits for
+/// the call, and cannot take the struct away before.
+struct Call {
+    callback: unsafe extern "C" fn(c_int, i16, *mut c_void),
+    fd: c_int,
+    arg: *mut c_void,
+    what: i16,
+    times: u16,
+}
+
+unsafe fn next_step(base: *mut event_base) -> Next {
+    // SAFETY: the caller's; no user code runs. The struct of an event that fires is alive, by the C API's contract.
+    unsafe {
+        event_base::with(base, |inner| {
+            if inner.core.wants_clock() {
+                inner.core.set_now(monotonic());
+            }
+            inner.finish_running(base);
+            loop {
+                let step = inner.core.step();
+                // A signal's last event may have gone by firing.
+                if inner.core.has_signal_changes() {
+                    inner.apply_signals();
+                }
+                let fired = match step {
+                    Step::Event(fired) => fired,
+                    step => return Next::Step(step),
+                };
+                let ev = fired.cookie.0;
+                let Some((callback, fd, arg)) = events::take_fired(ev, &fired) else {
+                    log::warn("an event was initialised anew while it was pending; it is dropped");
+                    if let Some(key) = fired.key {
+                        inner.core.del_event(key);
+                    }
+                    continue;
+                };
+                inner.running = ev;
+                inner.calls_cancelled = false;
+                return Next::Call(Call {
+                    callback,
+                    fd,
+                    arg,
+                    what: (fired.what & !What::PERSIST).bits() as i16,
+                    times: fired.calls,
+                });
+            }
+        })
+    }
+}
+
+pub(super) unsafe fn run_step(base: *mut event_base, step: Step<CHost>) {
+    // SAFETY: the cookies of a step belong to objects that are alive: an event's memory must stay while it is pending
+    // or active, a bufferevent goes only by `Finalize`, and a buffer task holds a reference.
+    unsafe {
+        match step {
+            Step::Stream(work) => bufferevent::run(base, work),
+            Step::Finalize(bev) => bufferevent::finalize(base, bev.0),
+            Step::Task(Task::Buffer(buffer)) => buffer::run_deferred(buffer.0),
+            Step::Task(Task::Finalizer(ev)) => finalize::run(ev.0),
+            // Events run by `run_event`; the others are the loop's own.
+            Step::Event(_) | Step::Wait { .. } | Step::Done(_) => {}
+        }
+    }
+}
+
+unsafe fn run_event(base: *mut event_base, call: &Call) {
+    // SAFETY: the program promises a function of this type; after the first call only the key is trusted.
+    unsafe {
+        for time in 0..call.times {
+            if time > 0 {
+                let goes_on = event_base::with(base, |inner| {
+                    !inner.calls_cancelled && !inner.core.got_break()
+                });
+                if !goes_on {
+                    return;
+                }
+            }
+            (call.callback)(call.fd, call.what, call.arg);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `struct event` and its functions: `event2/event.h`, `event2/event_compat.h`.
+//!
+//! The struct belongs to the program, which may embed it, copy it while it is idle, and let its memory go when it is
+//! neither pending nor active. All that the library keeps in it is the key of its slot in the base. A key is believed
+//! only if the slot's cookie is this very struct.
+
+mod assign;
+mod compat;
+mod fields;
+mod once;
+mod pending;
+
+use std::ffi::{c_int, c_short, c_void};
+use std::ptr;
+use std::time::Duration;
+
+use ferrevent_core::{EventInfo, EventSpec, Fired, What};
+use libc::timeval;
+
+use crate::abi::{event, evutil_socket_t};
+use crate::base::{Address, Inner, event_base, key_of};
+use crate::{log, shared_timeout};
+
+pub use assign::*;
+pub use compat::*;
+pub use fields::*;
+pub(crate) use once::*;
+pub use pending::*;
+
+const EVLIST_TIMEOUT: c_short = 0x01;
+const EVLIST_INSERTED: c_short = 0x02;
+const EVLIST_ACTIVE: c_short = 0x08;
+pub(crate) const EVLIST_FINALIZING: c_short = 0x40;
+const EVLIST_INIT: c_short = 0x80;
+
+/// Stands in an initialised struct beside its key.
+const MAGIC: u64 = 0x6665_7272_6576_0001;
+
+pub(crate) fn nanoseconds(tv: &timeval) -> u64 {
+    let seconds = u64::try_from(tv.tv_sec).unwrap_or(0);
+    let micros = u64::try_from(shared_timeout::micros(tv)).unwrap_or(0);
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(micros.saturating_mul(1000))
+}
+
+pub(crate) fn timeval_of(time: Duration) -> timeval {
+    timeval {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_usec: i64::from(time.subsec_micros()),
+    }
+}
+
+/// Prepares what is to be called when `ev` fires; `None` if the struct has been initialised anew since.
+///
+/// # Safety
+/// `ev` is the cookie of a fired event, so that its memory is alive.
+pub(crate) unsafe fn take_fired(
+    ev: *mut event,
+    fired: &Fired<Address<event>>,
+) -> Option<(
+    unsafe extern "C" fn(evutil_socket_t, c_short, *mut c_void),
+    c_int,
+    *mut c_void,
+)> {
+    // SAFETY: by this function's contract.
+    unsafe {
+        if key_of((*ev).ev_evcallback.key) != Some(fired.fired) {
+            return None;
+        }
+        let flags = &mut (*ev).ev_evcallback.evcb_flags;
+        *flags &= !EVLIST_ACTIVE;
+        if fired.key.is_none() {
+            *flags = EVLIST_INIT;
+            (*ev).ev_evcallback.key = 0;
+        }
+        (*ev).ev_res = fired.what.bits() as c_short;
+        Some((
+            (*ev).ev_evcallback.evcb_callback?,
+            (*ev).ev_fd,
+            (*ev).ev_evcallback.evcb_arg,
+        ))
+    }
+}
+
+/// The base is going: the struct is idle now.
+///
+/// # Safety
+/// `ev` was pending or active, so that its memory is alive.
+pub(crate) unsafe fn forget(ev: *mut event, key: ferrevent_core::EventKey) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        if key_of((*ev).ev_evcallback.key) == Some(key) {
+            (*ev).ev_evcallback.key = 0;
+            (*ev).ev_evcallback.evcb_flags = EVLIST_INIT;
+        }
+    }
+}
+
+/// Whether it has been given to `event_finalize`, and is no use any more.
+pub(crate) unsafe fn is_finalizing(ev: *const event) -> bool {
+    // SAFETY: the caller's `ev` is initialised.
+    unsafe { (*ev).ev_evcallback.evcb_flags & EVLIST_FINALIZING != 0 }
+}
+
+/// The event's key, if its slot is really its own.
+pub(crate) unsafe fn known_key(inner: &Inner, ev: *mut event) -> Option<ferrevent_core::EventKey> {
+    // SAFETY: the caller's `ev` is initialised.
+    let key = key_of(unsafe { (*ev).ev_evcallback.key })?;
+    (inner.core.event_cookie(key) == Some(Address(ev))).then_some(key)
+}
+
+/// Whether it is worth asking the base. Where no other thread can have added it, its key tells.
+unsafe fn may_be_known(ev: *const event) -> bool {
+    // SAFETY: the caller's `ev` is initialised; its base may have been freed.
+    unsafe { event_base::is_shared((*ev).ev_base) || (*ev).ev_evcallback.key != 0 }
+}
+
+unsafe fn spec_of(ev: *mut event) -> EventSpec<Address<event>> {
+    // SAFETY: the caller's `ev` is initialised.
+    unsafe {
+        EventSpec {
+            cookie: Address(ev),
+            fd: (*ev).ev_fd,
+            what: What::from_bits_truncate((*ev).ev_events as u16),
+            priority: (*ev).ev_evcallback.evcb_pri,
+        }
+    }
+}
+
+/// Writes down what the base knows of the event.
+unsafe fn note(ev: *mut event, key: Option<ferrevent_core::EventKey>, info: Option<EventInfo>) {
+    let mut flags = EVLIST_INIT;
+    if let Some(info) = info {
+        flags |= if info.waits.is_empty() {
+            0
+        } else {
+            EVLIST_INSERTED
+        };
+        flags |= if info.active.is_empty() {
+            0
+        } else {
+            EVLIST_ACTIVE
+        };
+        flags |= if info.deadline.is_none() {
+            0
+        } else {
+            EVLIST_TIMEOUT
+        };
+    }
+    // SAFETY: the caller's `ev` is initialised.
+    unsafe {
+        (*ev).ev_evcallback.key = key.map_or(0, |key| slotmap::Key::data(&key).as_ffi());
+        (*ev).ev_evcallback.evcb_flags = flags;
+    }
+}
+
+pub(crate) unsafe fn base_of(ev: *mut event, function: &str) -> Option<*mut event_base> {
+    // SAFETY: the caller's `ev` is NULL or an initialised event.
+    let base = unsafe { ev.as_ref() }.map_or(ptr::null_mut(), |ev| ev.ev_base);
+    if base.is_null() {
+        log::warn(&format!("{function}: event has no event_base set."));
+        return None;
+    }
+    Some(base)
+}

@@ -1,0 +1,245 @@
+//! What makes an event pending or active, and what ends that.
+
+use std::ffi::{c_int, c_short};
+use std::time::Duration;
+
+use ferrevent_core::What;
+use ferrevent_sys::{monotonic, realtime};
+use libc::timeval;
+
+use super::{
+    EVLIST_ACTIVE, base_of, is_finalizing, known_key, may_be_known, nanoseconds, note, spec_of,
+    timeval_of,
+};
+use crate::abi::event;
+use crate::base::{event_base, wait_for_callback};
+use crate::{debug, log};
+
+/// `event_add`: 0, or -1.
+///
+/// # Safety
+/// `ev` is initialised and its base live; `tv` is NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int {
+    // SAFETY: by this function's contract; no user code runs in the closure.
+    unsafe {
+        let Some(base) = base_of(ev, "event_add") else {
+            return -1;
+        };
+        debug::check_set_up(ev, "event_add");
+        let timeout = tv.as_ref().map(nanoseconds);
+        event_base::with(base, |inner| {
+            if is_finalizing(ev) {
+                return -1;
+            }
+            let key = known_key(inner, ev);
+            if timeout.is_some() {
+                inner.refresh_clock();
+            }
+            let (core, driver) = inner.parts();
+            match core.add_event(key, spec_of(ev), timeout, driver) {
+                Ok(key) => {
+                    note(ev, key, key.and_then(|key| inner.core.event_info(key)));
+                    let subscribed = inner.apply_signals();
+                    if !subscribed {
+                        if let Some(key) = key {
+                            inner.core.del_event(key);
+                            inner.apply_signals();
+                        }
+                        note(ev, None, None);
+                    }
+                    inner.settle();
+                    if subscribed { 0 } else { -1 }
+                }
+                Err(error) => {
+                    log::warn(&format!("event_add: {error} [fd {}]", (*ev).ev_fd));
+                    -1
+                }
+            }
+        })
+    }
+}
+
+/// `event_del`: from another thread it waits until the callback has returned, unless the event is `EV_FINALIZE`.
+///
+/// # Safety
+/// `ev` is initialised.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn event_del(ev: *mut event) -> c_int {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let wait = !ev.is_null() && (*ev).ev_events & What::FINALIZE.bits() as c_short == 0;
+        del(ev, wait)
+    }
+}
+
+/// `event_del_block`: waits whatever the event is.
+///
+/// # Safety
+/// `ev` is initialised.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn event_del_block(ev: *mut event) -> c_int {
+    // SAFETY: by this function's contract.
+    unsafe { del(ev, true) }
+}
+
+/// `event_del_noblock`: never waits.
+///
+/// # Safety
+/// `ev` is initialised.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn event_del_noblock(ev: *mut event) -> c_int {
+    // SAFETY: by this function's contract.
+    unsafe { del(ev, false) }
+}
+
+/// Takes the event off its base. An idle event's base is not touched: it may be gone.
+pub(crate) unsafe fn del(ev: *mut event, wait: bool) -> c_int {
+    if ev.is_null() {
+        return -1;
+    }
+    // SAFETY: the caller's `ev` is initialised; its base may have been freed.
+    unsafe {
+        let base = (*ev).ev_base;
+        if base.is_null() {
+            log::warn("event_del: event has no event_base set.");
+            return -1;
+        }
+        debug::check_set_up(ev, "event_del");
+        event_base::try_with(base, |inner| {
+            inner.cancel_calls(ev);
+            if let Some(key) = known_key(inner, ev) {
+                inner.core.del_event(key);
+                note(ev, None, None);
+                inner.settle();
+            }
+        });
+        if wait && event_base::is_shared(base) {
+            wait_for_callback(base, ev);
+        }
+    }
+    0
+}
+
+/// `event_remove_timer`
+///
+/// # Safety
+/// `ev` is initialised.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn event_remove_timer(ev: *mut event) -> c_int {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let Some(base) = base_of(ev, "event_remove_timer") else {
+            return -1;
+        };
+        debug::check_set_up(ev, "event_remove_timer");
+        if !may_be_known(ev) {
+            return 0;
+        }
+        event_base::try_with(base, |inner| {
+            if let Some(key) = known_key(inner, ev) {
+                inner.core.remove_event_timer(key);
+                let info = inner.core.event_info(key);
+                note(ev, info.map(|_| key), info);
+            }
+        });
+    }
+    0
+}
+
+/// `event_active`: makes it run as if `what` had happened.
+///
+/// # Safety
+/// `ev` is initialised and its base live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn event_active(ev: *mut event, what: c_int, calls: c_short) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let Some(base) = base_of(ev, "event_active") else {
+            return;
+        };
+        debug::check_set_up(ev, "event_active");
+        event_base::with(base, |inner| {
+            if is_finalizing(ev) {
+                return;
+            }
+            let key = known_key(inner, ev);
+            let what = What::from_bits_truncate(what as u16);
+            let calls = u16::try_from(calls).unwrap_or(0);
+            let key = inner.core.activate_event(key, spec_of(ev), what, calls);
+            (*ev).ev_evcallback.key = slotmap::Key::data(&key).as_ffi();
+            (*ev).ev_evcallback.evcb_flags |= EVLIST_ACTIVE;
+            inner.settle();
+        });
+    }
+}
+
+/// `event_pending`: which of `what` it waits for or is active for, and when it times out.
+///
+/// # Safety
+/// `ev` is initialised; `tv` is NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn event_pending(ev: *const event, what: c_short, tv: *mut timeval) -> c_int {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let Some(base) = base_of(ev.cast_mut(), "event_pending") else {
+            return 0;
+        };
+        debug::check_set_up(ev, "event_pending");
+        if !may_be_known(ev) {
+            return 0;
+        }
+        let info = event_base::try_with(base, |inner| {
+            known_key(inner, ev.cast_mut()).and_then(|key| inner.core.event_info(key))
+        });
+        let Some(info) = info.flatten() else { return 0 };
+        let mut happens = info.waits | info.active;
+        happens.set(
+            What::TIMEOUT,
+            info.deadline.is_some() || info.active.contains(What::TIMEOUT),
+        );
+        let asked = What::TIMEOUT | What::IO | What::SIGNAL;
+        let pending = happens & asked & What::from_bits_truncate(what as u16);
+        if let Some(deadline) = info.deadline
+            && pending.contains(What::TIMEOUT)
+            && !tv.is_null()
+        {
+            let left = deadline.saturating_sub(monotonic());
+            tv.write(timeval_of(realtime() + Duration::from_nanos(left)));
+        }
+        c_int::from(pending.bits())
+    }
+}
+
+/// `event_priority_set`: 0, or -1 while it is active or if there is no such priority.
+///
+/// # Safety
+/// `ev` is initialised and its base live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn event_priority_set(ev: *mut event, priority: c_int) -> c_int {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let Some(base) = base_of(ev, "event_priority_set") else {
+            return -1;
+        };
+        debug::check_set_up(ev, "event_priority_set");
+        event_base::with(base, |inner| {
+            if is_finalizing(ev) {
+                return -1;
+            }
+            let Ok(wanted) = u8::try_from(priority) else {
+                return -1;
+            };
+            if usize::from(wanted) >= inner.core.priorities() {
+                return -1;
+            }
+            if let Some(key) = known_key(inner, ev)
+                && !inner.core.set_event_priority(key, wanted)
+            {
+                return -1;
+            }
+            (*ev).ev_evcallback.evcb_pri = wanted;
+            0
+        })
+    }
+}
