@@ -13,9 +13,6 @@ pub(super) struct Cell {
     pub(super) depth: u64,
 }
 
-/// Bytes under way in all connections together, beyond which a load measures the machine's memory.
-const MOST_BYTES: u64 = 1 << 30;
-
 /// Milliseconds that are measured, and that pass before, at least.
 pub(super) const MEASURED: u64 = 400;
 const WARM_UP: u64 = 100;
@@ -35,7 +32,6 @@ impl Cell {
                 }
             }
         }
-        cells.retain(|cell| cell.bytes() <= MOST_BYTES);
         cells
     }
 
