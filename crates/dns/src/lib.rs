@@ -2,7 +2,7 @@
 //!
 //! [`Resolver`] looks names up. It opens no socket and reads no clock; its shell does, and tells it what came of that:
 //!
-//! 1. start something: [`look_up`](Resolver::look_up), [`get_address_info`](Resolver::get_address_info);
+//! 1. start something: [`look_up`](Resolver::look_up);
 //! 2. do what [`poll_action`](Resolver::poll_action) says until it says nothing: send, and close sockets;
 //! 3. take the results from [`poll_finished`](Resolver::poll_finished), and call whoever asked, with nothing borrowed;
 //! 4. wait until [`next_timeout`](Resolver::next_timeout), or until a socket has something, and report that:

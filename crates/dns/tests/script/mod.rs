@@ -1,5 +1,9 @@
 //! A resolver with a server that does what the test says, and a clock of its own.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that fails by unwrap says where it failed"
+)]
 
 use std::net::{IpAddr, SocketAddr};
 
