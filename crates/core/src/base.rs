@@ -13,7 +13,7 @@ use crate::event::EventSlot;
 use crate::fds::{FdTable, SyncError, User};
 use crate::flags::What;
 use crate::looper::{Run, SignalChange};
-use crate::stream::{Side, Stream};
+use crate::stream::{Side, Stream, StreamWork};
 use crate::timer::Timers;
 
 new_key_type! {
@@ -49,6 +49,8 @@ pub struct Core<H: Host> {
     pub(crate) again: Vec<StreamKey>,
     /// Bufferevents with output that nobody has tried to send yet.
     pub(crate) unsent: Vec<StreamKey>,
+    /// Work on bufferevents that is due at once.
+    pub(crate) due: SmallVec<[StreamWork<H::Stream>; 2]>,
     pub(crate) run: Run,
     /// Events that are added, directions that are armed: while there are any, the loop has something to wait for.
     pub(crate) pending: usize,
@@ -105,6 +107,7 @@ impl<H: Host> Core<H> {
             later: Vec::new(),
             again: Vec::new(),
             unsent: Vec::new(),
+            due: SmallVec::new(),
             run: Run::default(),
             pending: 0,
             timed_only: 0,

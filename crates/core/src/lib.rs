@@ -34,4 +34,6 @@ pub use crate::event::{AddError, EventInfo, EventSpec, Fired};
 pub use crate::fds::SyncError;
 pub use crate::flags::{Dirs, LoopFlags, Options, StreamEvent, Trigger, What};
 pub use crate::looper::{LoopEnd, SignalChange, Step, timeout_until};
-pub use crate::stream::{Callbacks, Io, Stream, StreamWork, Watermark};
+pub use crate::stream::{
+    AfterProcess, Callbacks, Io, Mode, Processed, StageKind, Stream, StreamWork, Watermark,
+};

@@ -208,6 +208,10 @@ impl<H: Host> Core<H> {
 
     /// What the shell is to do next.
     pub fn step(&mut self) -> Step<H> {
+        if self.has_due() {
+            self.run.ran += 1;
+            return Step::Stream(self.due.remove(0));
+        }
         loop {
             let step = match self.run.phase {
                 Phase::Idle => Some(Step::Done(LoopEnd::Stopped)),

@@ -103,12 +103,6 @@ pub unsafe extern "C" fn bufferevent_get_output(bev: *mut bufferevent) -> *mut e
     unsafe { (*bev).output }
 }
 
-/// `bufferevent_flush`: on a socket it does nothing, and returns 0.
-#[unsafe(no_mangle)]
-pub extern "C" fn bufferevent_flush(_bev: *mut bufferevent, _what: c_short, _mode: c_int) -> c_int {
-    0
-}
-
 /// Runs callbacks that a call of the program's asked for, while a reference keeps the bufferevent.
 unsafe fn call_now(
     bev: *mut Bev,

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_short, c_void};
 use std::ptr;
 
-use ferrevent_core::{Dirs, Options, Stream};
+use ferrevent_core::{Dirs, Options, Stream, StreamKey};
 use libc::timeval;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
 use crate::abi::{
     bufferevent, bufferevent_data_cb, bufferevent_event_cb, event, event_watermark, evutil_socket_t,
 };
-use crate::base::{Address, current, event_base};
+use crate::base::{Address, Inner, current, event_base};
 use crate::buffer::{self, BufferOwner, BufferSide, evbuffer};
 use crate::lock::Lock;
 use crate::log;
@@ -42,24 +42,46 @@ pub unsafe extern "C" fn bufferevent_socket_new(
         log::warn("bufferevent_socket_new: BEV_OPT_THREADSAFE needs evthread_use_pthreads()");
         return ptr::null_mut();
     }
-    let bev = Box::into_raw(Box::<Bev>::new_uninit()).cast::<Bev>();
     let kind = kind_of(fd);
+    let ops = ptr::from_ref(&SOCKET_OPS).cast();
+    // SAFETY: by this function's contract; nobody else knows of the new bufferevent yet.
+    unsafe {
+        let made = build(base, fd, options, lock, ops, |inner, bev| {
+            inner.core.new_stream(Address(bev), fd, kind, options)
+        });
+        let Some(bev) = made else {
+            log::warn("UNLOCK_CALLBACKS requires DEFER_CALLBACKS");
+            return ptr::null_mut();
+        };
+        guard_buffers(bev, true);
+        &raw mut (*bev).public
+    }
+}
+
+/// A new bufferevent of whatever kind: `make` has the core make it. `None` if that refuses.
+///
+/// # Safety
+/// `base` is live; `make` runs no user code.
+pub(super) unsafe fn build(
+    base: *mut event_base,
+    fd: evutil_socket_t,
+    options: Options,
+    lock: Option<Lock>,
+    ops: *const c_void,
+    make: impl FnOnce(&mut Inner, *mut Bev) -> Option<StreamKey>,
+) -> Option<*mut Bev> {
+    let bev = Box::into_raw(Box::<Bev>::new_uninit()).cast::<Bev>();
     // SAFETY: `bev` is fresh memory for a `Bev`, made whole before anyone else sees it; the base is live.
     unsafe {
-        let cookie = Address(bev);
-        let made = event_base::with(base, |inner| {
-            inner.core.new_stream(cookie, fd, kind, options)
-        });
-        let Some(key) = made else {
-            log::warn("UNLOCK_CALLBACKS requires DEFER_CALLBACKS");
+        let Some(key) = event_base::with(base, |inner| make(inner, bev)) else {
             drop(Box::from_raw(bev.cast::<std::mem::MaybeUninit<Bev>>()));
-            return ptr::null_mut();
+            return None;
         };
         let (input, output) = (evbuffer::alloc(), evbuffer::alloc());
         bev.write(Bev {
             public: bufferevent {
                 ev_base: base,
-                be_ops: ptr::from_ref(&SOCKET_OPS).cast(),
+                be_ops: ops,
                 ev_read: std::mem::zeroed::<event>(),
                 ev_write: std::mem::zeroed::<event>(),
                 input,
@@ -85,6 +107,7 @@ pub unsafe extern "C" fn bufferevent_socket_new(
             options,
             dns_error: 0,
             candidates: None,
+            stage: None,
         });
         for (buf, side) in [(input, BufferSide::Input), (output, BufferSide::Output)] {
             buffer::set_owner(
@@ -97,8 +120,7 @@ pub unsafe extern "C" fn bufferevent_socket_new(
             buffer::set_lock(buf, lock.clone());
         }
         set_public_fd(bev, fd);
-        guard_buffers(bev, true);
-        ptr::from_mut(&mut (*bev).public)
+        Some(bev)
     }
 }
 
@@ -145,7 +167,7 @@ pub unsafe extern "C" fn bufferevent_free(bev: *mut bufferevent) {
     }
 }
 
-unsafe fn clear_callbacks(bev: *mut Bev) {
+pub(super) unsafe fn clear_callbacks(bev: *mut Bev) {
     // SAFETY: the caller's bufferevent is live.
     unsafe {
         (*bev).public.readcb = None;
@@ -214,7 +236,7 @@ pub unsafe extern "C" fn bufferevent_unlock(bev: *mut bufferevent) {
     }
 }
 
-/// `bufferevent_base_set`: moves a bufferevent that waits for nothing to another base. 0, or -1.
+/// `bufferevent_base_set`: moves a bufferevent on a socket that waits for nothing to another base. 0, or -1.
 ///
 /// # Safety
 /// `bev` and `base` are live.
@@ -227,6 +249,9 @@ pub unsafe extern "C" fn bufferevent_base_set(
     // SAFETY: by this function's contract. The two bases' locks are not held together.
     unsafe {
         let _held = hold(bev);
+        if (*bev).stage.is_some() {
+            return -1;
+        }
         if ptr::eq((*bev).public.ev_base, base) {
             return 0;
         }

@@ -1,23 +1,30 @@
-//! `event2/bufferevent.h` for sockets.
+//! `event2/bufferevent.h`.
 //!
 //! * this file: what a bufferevent is;
 //! * `life`: making, freeing, references, locks;
 //! * `settings`: what can be set and asked;
 //! * `run`: what the loop does with it — transfers and callbacks;
 //! * `connect`: starting connections;
-//! * `data`: reading, writing, triggering.
+//! * `data`: reading, writing, triggering;
+//! * `stage`: bufferevents over others; `filter`: those whose functions are the program's.
 
 mod connect;
 mod data;
+mod filter;
 mod life;
 mod run;
 mod settings;
+pub(crate) mod stage;
 
 pub use connect::*;
 pub use data::*;
+pub use filter::*;
 pub use life::*;
 pub(crate) use run::{buffer_changed, finalize, run};
 pub use settings::*;
+pub use stage::{bufferevent_flush, bufferevent_get_underlying};
+
+use life::clear_callbacks;
 
 use std::ffi::{c_int, c_short};
 use std::sync::OnceLock;
@@ -52,6 +59,8 @@ pub struct Bev {
     dns_error: c_int,
     /// Addresses of a host name that are still to be tried.
     candidates: Option<Box<Candidates>>,
+    /// What makes it a bufferevent over another.
+    pub(crate) stage: Option<Box<stage::Stage>>,
 }
 
 /// What `be_ops` points to in a bufferevent on a socket.
@@ -68,16 +77,17 @@ unsafe fn hold(bev: *mut Bev) -> Held {
     lock::hold(unsafe { &(*bev).lock })
 }
 
-/// Runs `f` on the bufferevent's base and then writes what programs can see into the public struct.
+/// Runs `f` on the bufferevent's base and then writes what programs can see into the public struct. Work that this
+/// makes due at once is done before it returns: user code may have run then, and freed anything.
 ///
 /// # Safety
-/// `bev` is live; `f` runs no user code.
+/// `bev` is live, its lock held; `f` runs no user code.
 unsafe fn with<R>(bev: *mut Bev, f: impl FnOnce(&mut Inner, StreamKey) -> R) -> R {
     // SAFETY: by this function's contract.
     unsafe {
         let (base, key) = ((*bev).public.ev_base, (*bev).key);
-        event_base::with(base, |inner| {
-            if inner.core.stream(key).is_some_and(Stream::is_timed) {
+        let (result, due) = event_base::with(base, |inner| {
+            if inner.core.stream(key).is_some_and(Stream::needs_time) {
                 inner.refresh_clock();
             }
             let result = f(inner, key);
@@ -85,8 +95,13 @@ unsafe fn with<R>(bev: *mut Bev, f: impl FnOnce(&mut Inner, StreamKey) -> R) -> 
                 (*bev).public.enabled = c_short::from(stream.enabled().bits());
             }
             inner.settle();
-            result
-        })
+            let due = inner.core.has_due().then(|| inner.core.take_due());
+            (result, due)
+        });
+        if let Some(due) = due {
+            stage::run_due(base, due);
+        }
+        result
     }
 }
 

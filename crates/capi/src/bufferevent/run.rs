@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_short};
 use ferrevent_core::driver::Transport;
 use ferrevent_core::{Callbacks, Io, Options, StreamEvent, StreamKey, StreamWork};
 
-use super::{Bev, TRANSPORT, hold, listen, with};
+use super::{Bev, TRANSPORT, hold, listen, stage, with};
 use crate::base::{Address, drop_if_unused, event_base};
 use crate::buffer::{self, BufferOwner, BufferSide};
 use crate::debug;
@@ -53,6 +53,9 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
                 callbacks
             }
             Io::CallDeferred => return run_deferred(base, bev, key),
+            Io::Process { .. } | Io::Below { .. } | Io::Announce(_) => {
+                return stage::run_due(base, [work]);
+            }
         };
         call(base, bev, key, callbacks);
     }
@@ -159,6 +162,7 @@ pub(crate) unsafe fn buffer_changed(owner: BufferOwner, added: usize, _deleted: 
 pub(crate) unsafe fn finalize(base: *mut event_base, bev: *mut Bev) {
     // SAFETY: by this function's contract nobody else uses it; the lock is cloned, since its buffers may live on.
     unsafe {
+        stage::finalize(bev);
         let fd = (*bev).public.ev_read.ev_fd;
         debug::forget(&raw const (*bev).public.ev_read);
         debug::forget(&raw const (*bev).public.ev_write);

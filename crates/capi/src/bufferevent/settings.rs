@@ -1,12 +1,11 @@
 //! What can be set and asked: callbacks, directions, watermarks, timeouts, the descriptor, the priority.
 
 use std::ffi::{c_int, c_short, c_void};
-use std::ptr;
 
 use ferrevent_core::{Dirs, Watermark};
 use libc::timeval;
 
-use super::{bev_of, guard_buffers, hold, kind_of, listen, set_public_fd, with};
+use super::{bev_of, guard_buffers, hold, kind_of, listen, set_public_fd, stage, with};
 use crate::abi::{
     bufferevent, bufferevent_data_cb, bufferevent_event_cb, event_watermark, evutil_socket_t,
 };
@@ -33,7 +32,10 @@ pub unsafe extern "C" fn bufferevent_setcb(
         let public = &mut (*bev).public;
         (public.readcb, public.writecb, public.errorcb) = (readcb, writecb, eventcb);
         public.cbarg = arg;
-        with(bev, |inner, key| listen(inner, bev, key));
+        with(bev, |inner, key| {
+            inner.core.unstage(key);
+            listen(inner, bev, key);
+        });
     }
 }
 
@@ -230,16 +232,17 @@ pub unsafe extern "C" fn bufferevent_settimeout(bev: *mut bufferevent, read: c_i
     unsafe { bufferevent_set_timeouts(bev, &seconds(read), &seconds(write)) };
 }
 
-/// `bufferevent_setfd`
+/// `bufferevent_setfd`: of a filter, that of the socket below.
 ///
 /// # Safety
 /// `bev` is live.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bufferevent_setfd(bev: *mut bufferevent, fd: evutil_socket_t) -> c_int {
     let bev = bev_of(bev);
-    // SAFETY: by this function's contract.
+    // SAFETY: by this function's contract; what is below a filter has the same lock.
     unsafe {
         let _held = hold(bev);
+        let bev = stage::bottom(bev);
         let kind = kind_of(fd);
         set_public_fd(bev, fd);
         guard_buffers(bev, false);
@@ -252,7 +255,7 @@ pub unsafe extern "C" fn bufferevent_setfd(bev: *mut bufferevent, fd: evutil_soc
     0
 }
 
-/// `bufferevent_getfd`
+/// `bufferevent_getfd`: of a filter, that of the socket below.
 ///
 /// # Safety
 /// `bev` is live.
@@ -261,7 +264,7 @@ pub unsafe extern "C" fn bufferevent_getfd(bev: *mut bufferevent) -> evutil_sock
     // SAFETY: by this function's contract.
     unsafe {
         let _held = hold(bev_of(bev));
-        (*bev).ev_read.ev_fd
+        (*stage::bottom(bev_of(bev))).public.ev_read.ev_fd
     }
 }
 
@@ -310,10 +313,4 @@ pub unsafe extern "C" fn bufferevent_get_priority(bev: *const bufferevent) -> c_
 pub unsafe extern "C" fn bufferevent_get_base(bev: *mut bufferevent) -> *mut event_base {
     // SAFETY: by this function's contract.
     unsafe { (*bev).ev_base }
-}
-
-/// `bufferevent_get_underlying`: a socket has none.
-#[unsafe(no_mangle)]
-pub extern "C" fn bufferevent_get_underlying(_bev: *mut bufferevent) -> *mut bufferevent {
-    ptr::null_mut()
 }

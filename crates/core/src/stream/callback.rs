@@ -44,7 +44,13 @@ impl<H: Host> Core<H> {
 
     /// The next deferred callback of a bufferevent, one kind at a time; `None` when none is left.
     pub fn next_deferred(&mut self, key: StreamKey) -> Option<Callbacks> {
+        let above = self.above_key(key);
         let deferred = &mut self.streams.get_mut(key)?.deferred;
+        if let Some(above) = above {
+            let callbacks = std::mem::take(deferred);
+            self.tell_above(above, callbacks);
+            return None;
+        }
         if deferred.event.contains(StreamEvent::CONNECTED) {
             deferred.event -= StreamEvent::CONNECTED;
             return Some(Callbacks {
@@ -104,6 +110,9 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get(key) else {
             return Callbacks::NONE;
         };
+        if stream.has_above() {
+            return self.emit_above(key, callbacks, how);
+        }
         callbacks.read &= stream.listens.contains(Listens::READ);
         callbacks.write &= stream.listens.contains(Listens::WRITE);
         if !stream.listens.contains(Listens::EVENT) {
@@ -118,6 +127,20 @@ impl<H: Host> Core<H> {
             return Callbacks::NONE;
         }
         callbacks
+    }
+
+    /// A stage stands on it: that is what hears.
+    fn emit_above(&mut self, key: StreamKey, callbacks: Callbacks, how: Trigger) -> Callbacks {
+        let deferring = self.streams[key].options.contains(Options::DEFER_CALLBACKS);
+        if callbacks.is_empty() {
+            return Callbacks::NONE;
+        }
+        if deferring || how.contains(Trigger::DEFER) {
+            self.defer(key, callbacks);
+        } else if let Some(above) = self.above_key(key) {
+            self.tell_above(above, callbacks);
+        }
+        Callbacks::NONE
     }
 
     pub(super) fn defer(&mut self, key: StreamKey, callbacks: Callbacks) {

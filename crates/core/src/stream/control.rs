@@ -56,6 +56,7 @@ impl<H: Host> Core<H> {
             told: [false; 2],
             deferred: Callbacks::NONE,
             deferred_queued: false,
+            extra: None,
         }))
     }
 
@@ -63,7 +64,7 @@ impl<H: Host> Core<H> {
     pub fn take_stream(&mut self, key: StreamKey) -> Option<Stream<H::Stream>> {
         let stream = self.streams.get(key)?;
         let busy = Side::BOTH.iter().any(|&side| stream.side(side).armed);
-        if busy || stream.deferred_queued || stream.freed {
+        if busy || stream.deferred_queued || stream.freed || stream.extra.is_some() {
             return None;
         }
         self.detach(key);
@@ -84,10 +85,18 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get_mut(key) else {
             return;
         };
+        let (read, write, event) = match stream.freed {
+            true => (false, false, false),
+            false => (read, write, event),
+        };
         stream.listens.set(Listens::READ, read);
         stream.listens.set(Listens::WRITE, write);
         stream.listens.set(Listens::EVENT, event);
         stream.call_again &= read;
+        if stream.has_above() {
+            // What is deferred is for the stage above.
+            return;
+        }
         stream.deferred.read &= read;
         stream.deferred.write &= write;
         if !event {
@@ -189,6 +198,9 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get_mut(key) else {
             return false;
         };
+        if stream.is_layered() {
+            return false;
+        }
         stream.priority = priority;
         true
     }
@@ -220,6 +232,12 @@ impl<H: Host> Core<H> {
             self.arm(key, Side::Write);
             self.note_fd(key);
             return;
+        }
+        if stream.extra.is_some() && stream.is_layered() {
+            if was_empty {
+                self.restart_stream_timer(key, Side::Write);
+            }
+            return self.stage_output(key);
         }
         // While connecting, the timeout is the attempt's.
         if was_empty && stream.connecting == Connecting::No {
@@ -331,9 +349,11 @@ impl<H: Host> Core<H> {
         }
         self.silence(key);
         self.detach(key);
-        let Some(stream) = self.streams.remove(key) else {
+        self.unlink(key);
+        let Some(mut stream) = self.streams.remove(key) else {
             return false;
         };
+        self.drop_link(stream.extra.take());
         self.active
             .push(stream.priority, Item::Finalize(stream.cookie));
         true
@@ -352,6 +372,7 @@ impl<H: Host> Core<H> {
         self.silence(key);
         // At once, even if it lives on: its user may close the descriptor, and have the number back for another.
         self.detach(key);
+        self.unlink(key);
         self.release(key)
     }
 
@@ -388,6 +409,11 @@ impl<H: Host> Core<H> {
     pub(super) fn arm(&mut self, key: StreamKey, side: Side) {
         self.take_back_timeout(key, side);
         let stream = &mut self.streams[key];
+        if let Some(below) = stream.below() {
+            stream.side_mut(side).armed = true;
+            self.restart_stream_timer(key, side);
+            return self.stage_armed(key, below, side);
+        }
         let usable = stream.is_usable();
         let connecting = stream.connecting != Connecting::No;
         if !stream.side(side).armed {
@@ -413,18 +439,28 @@ impl<H: Host> Core<H> {
 
     /// Stops waiting for the transport.
     pub(super) fn disarm(&mut self, key: StreamKey, side: Side) {
-        let half = self.streams[key].side_mut(side);
+        let stream = &mut self.streams[key];
+        let below = stream.below();
+        let half = stream.side_mut(side);
         if half.armed {
             half.armed = false;
-            self.pending -= 1;
+            if below.is_none() {
+                self.pending -= 1;
+            }
         }
         let half = self.streams[key].side_mut(side);
         let (timer, mut node) = (half.timer.take(), half.node);
         half.node = NO_NODE;
         if let Some(timer) = timer {
             self.timers.remove(timer);
+            self.count_layer_timer(key, false);
         }
         self.remove_active(&mut node);
+        if let Some(below) = below
+            && side == Side::Read
+        {
+            self.weigh_below(key, below);
+        }
     }
 
     /// Has the driver report writability, also if it did before.
@@ -473,13 +509,30 @@ impl<H: Host> Core<H> {
             (None, true) => {
                 let deadline = now.saturating_add(half.timeout);
                 half.timer = Some(self.timers.insert(deadline, TimerOwner::Stream(key, side)));
+                self.count_layer_timer(key, true);
             }
             (Some(timer), true) => self.timers.set(timer, now.saturating_add(half.timeout)),
             (Some(timer), false) => {
                 half.timer = None;
                 self.timers.remove(timer);
+                self.count_layer_timer(key, false);
             }
             (None, false) => {}
+        }
+    }
+
+    /// The timeout of a bufferevent that waits for no descriptor keeps the loop going by itself, as an event does that
+    /// has nothing else.
+    pub(super) fn count_layer_timer(&mut self, key: StreamKey, runs: bool) {
+        if !self.streams[key].is_layered() {
+            return;
+        }
+        if runs {
+            self.pending += 1;
+            self.timed_only += 1;
+        } else {
+            self.pending -= 1;
+            self.timed_only -= 1;
         }
     }
 

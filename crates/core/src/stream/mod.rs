@@ -5,10 +5,12 @@
 //!
 //! * `control` — making, enabling, watermarks, timeouts, connecting, freeing: what the user asks for;
 //! * `transfer` — what the transport answered;
-//! * `callback` — who is called when, deferred callbacks.
+//! * `callback` — who is called when, deferred callbacks;
+//! * `layer` — bufferevents over bufferevents.
 
 mod callback;
 mod control;
+mod layer;
 mod transfer;
 
 use bitflags::bitflags;
@@ -17,6 +19,9 @@ use crate::active::NodeId;
 use crate::driver::{Fd, Interest, Kind};
 use crate::flags::{Dirs, Options, StreamEvent};
 use crate::timer::TimerId;
+
+pub(crate) use self::layer::Extra;
+pub use self::layer::{AfterProcess, Mode, Processed, StageKind};
 
 /// The low and the high mark of one direction, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,6 +105,26 @@ pub enum Io {
     Call(Callbacks),
     /// Deferred callbacks are due: run what [`next_deferred`](crate::Core::next_deferred) gives, until it gives none.
     CallDeferred,
+    /// Run a stage on what is in its two buffers; then [`handle_processed`](crate::Core::handle_processed), callbacks,
+    /// and [`work_done`](crate::Core::work_done).
+    Process {
+        /// Reading: from the input below into its own. Writing: from its own output into the one below.
+        dir: Dirs,
+        /// How.
+        mode: Mode,
+        /// It may make so many bytes; `None`: as many as it likes.
+        limit: Option<usize>,
+    },
+    /// Something has happened below a stage that does not pass events on; then
+    /// [`work_done`](crate::Core::work_done).
+    Below {
+        /// What.
+        event: StreamEvent,
+        /// The operating system's error number that belongs to it; 0: none.
+        error: i32,
+    },
+    /// Only call back; then [`work_done`](crate::Core::work_done).
+    Announce(Callbacks),
 }
 
 /// A direction, as an index.
@@ -135,6 +160,8 @@ bitflags! {
         const WATERMARK = 1;
         /// The host name is being looked up.
         const LOOKUP = 2;
+        /// The stage above takes nothing now.
+        const FILTER = 4;
     }
 }
 
@@ -197,6 +224,8 @@ pub struct Stream<S> {
     told: [bool; 2],
     deferred: Callbacks,
     deferred_queued: bool,
+    /// What few have.
+    extra: Option<Box<Extra>>,
 }
 
 bitflags! {
@@ -253,6 +282,12 @@ impl<S> Stream<S> {
     /// Whether it has a timeout, so that the time matters to it.
     pub fn is_timed(&self) -> bool {
         self.half.iter().any(|half| half.timeout > 0)
+    }
+
+    /// Whether the time matters to what is done with it: it has a timeout, or stands in a stack where others may.
+    #[inline]
+    pub fn needs_time(&self) -> bool {
+        self.is_timed() || self.extra.is_some()
     }
 
     /// Whether the user has freed it; other references may still keep it.

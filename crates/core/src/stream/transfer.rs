@@ -217,8 +217,9 @@ impl<H: Host> Core<H> {
             return;
         };
         let priority = stream.priority;
-        let half = stream.side_mut(side);
-        half.timer = None;
+        stream.side_mut(side).timer = None;
+        self.count_layer_timer(key, false);
+        let half = self.streams[key].side_mut(side);
         if half.armed && half.node == NO_NODE {
             half.node = self.active.push(priority, Item::TimedOut(key, side));
         } else {
@@ -311,6 +312,7 @@ impl<H: Host> Core<H> {
             return;
         };
         stream.in_again = false;
+        let layered = stream.is_layered();
         let read = stream.side(Side::Read);
         let more = read.armed && read.ready && stream.is_usable();
         if std::mem::take(&mut stream.call_again) {
@@ -324,6 +326,9 @@ impl<H: Host> Core<H> {
         }
         if more {
             self.push_ready(key, Side::Read);
+        }
+        if layered {
+            self.resume_stage(key);
         }
     }
 

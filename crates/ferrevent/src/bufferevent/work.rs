@@ -35,6 +35,10 @@ impl Base {
                 self.core.handle_connected(key, outcome)
             }
             Io::Call(callbacks) => callbacks,
+            // Nothing here makes stages.
+            Io::Process { .. } | Io::Below { .. } | Io::Announce(_) => {
+                return self.core.work_done(key);
+            }
             Io::CallDeferred => {
                 while let Some(callbacks) = self.core.next_deferred(key) {
                     self.call(cookie, key, callbacks);

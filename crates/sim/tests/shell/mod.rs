@@ -290,6 +290,9 @@ impl Shell {
                 user.did(self, stream, Did::FinishConnect { outcome });
                 self.core.handle_connected(key, result)
             }
+            Io::Process { .. } | Io::Below { .. } | Io::Announce(_) => {
+                panic!("nobody makes stages here")
+            }
             Io::Call(callbacks) => {
                 user.did(self, stream, Did::Call);
                 callbacks

@@ -1,0 +1,624 @@
+/* Filters: when their functions run, with which limit and mode, and what becomes of events. */
+#include "bufferevent.h"
+
+/* A filter whose functions trace: <n:limit:mode for input, >n:limit:mode for output, n being the
+ * bytes of the source. It copies, up to `bite` bytes at a time, and then does what `answer` says. */
+struct sieve {
+    const char *name;
+    size_t bite; /* 0: all that the limit allows */
+    enum bufferevent_filter_result in_answer, out_answer;
+    bool takes_nothing; /* wants more, whatever there is */
+    bool quiet;
+    int freed;
+    void (*inside)(struct sieve *);
+    void *extra;
+};
+
+static enum bufferevent_filter_result sift(struct sieve *sieve, char sign, struct evbuffer *src,
+                                           struct evbuffer *dst, ev_ssize_t limit,
+                                           enum bufferevent_flush_mode mode,
+                                           enum bufferevent_filter_result answer) {
+    size_t length = evbuffer_get_length(src), take = length;
+    if (!sieve->quiet) {
+        if (limit < 0)
+            token("%s%c%zu:all:%d", sieve->name, sign, length, (int)mode);
+        else
+            token("%s%c%zu:%d:%d", sieve->name, sign, length, (int)limit, (int)mode);
+    }
+    if (sieve->inside)
+        sieve->inside(sieve);
+    if (sieve->takes_nothing || length == 0)
+        return BEV_NEED_MORE;
+    if (limit >= 0 && take > (size_t)limit)
+        take = (size_t)limit;
+    if (sieve->bite && take > sieve->bite)
+        take = sieve->bite;
+    if (answer == BEV_OK)
+        evbuffer_remove_buffer(src, dst, take);
+    return answer;
+}
+
+static enum bufferevent_filter_result sift_in(struct evbuffer *src, struct evbuffer *dst,
+                                              ev_ssize_t limit, enum bufferevent_flush_mode mode,
+                                              void *arg) {
+    struct sieve *sieve = arg;
+    return sift(sieve, '<', src, dst, limit, mode, sieve->in_answer);
+}
+
+static enum bufferevent_filter_result sift_out(struct evbuffer *src, struct evbuffer *dst,
+                                               ev_ssize_t limit, enum bufferevent_flush_mode mode,
+                                               void *arg) {
+    struct sieve *sieve = arg;
+    return sift(sieve, '>', src, dst, limit, mode, sieve->out_answer);
+}
+
+static void sieve_freed(void *arg) {
+    struct sieve *sieve = arg;
+    sieve->freed++;
+}
+
+struct stack {
+    struct event_base *base;
+    struct bufferevent *below;
+    struct sieve sieve;
+    struct end a; /* the filter */
+    int peer;
+};
+
+static void open_stack(struct stack *stack, int below, int options) {
+    int fd[2];
+    memset(stack, 0, sizeof *stack);
+    stack->base = new_base();
+    unix_pair(fd);
+    stack->peer = fd[1];
+    stack->below = bufferevent_socket_new(stack->base, fd[0], below | BEV_OPT_CLOSE_ON_FREE);
+    CHECK(stack->below);
+    stack->sieve.name = "";
+    struct bufferevent *filter = bufferevent_filter_new(stack->below, sift_in, sift_out, options,
+                                                        sieve_freed, &stack->sieve);
+    CHECK(filter);
+    watch(&stack->a, "", filter);
+}
+
+static void close_stack(struct stack *stack) {
+    if (stack->a.bev)
+        bufferevent_free(stack->a.bev);
+    if (stack->below)
+        bufferevent_free(stack->below);
+    settle(stack->base);
+    say("context freed %d", stack->sieve.freed);
+    if (stack->peer >= 0)
+        close(stack->peer);
+    event_base_free(stack->base);
+}
+
+CASE(filter_as_it_is_made) /* 1, 73 */
+{
+    struct stack s;
+    open_stack(&s, 0, 0);
+    say("enabled %d below %d", bufferevent_get_enabled(s.a.bev), bufferevent_get_enabled(s.below));
+    say("underlying %d %d", bufferevent_get_underlying(s.a.bev) == s.below,
+        bufferevent_get_underlying(s.below) == NULL);
+    say("same descriptor %d", bufferevent_getfd(s.a.bev) == bufferevent_getfd(s.below));
+    say("base %d", bufferevent_get_base(s.a.bev) == s.base);
+    say("priority_set %d", bufferevent_priority_set(s.a.bev, 0));
+    say("base_set %d", bufferevent_base_set(s.base, s.a.bev));
+    say("max %d %d", (int)bufferevent_get_max_single_read(s.a.bev),
+        (int)bufferevent_get_max_single_write(s.a.bev));
+    step("loop");
+    send_letters(s.peer, 5);
+    settle(s.base);
+    say("held below %zu", in_length(s.below));
+    step("enable");
+    CHECK(bufferevent_enable(s.a.bev, EV_READ) == 0);
+    step("loop");
+    settle(s.base);
+    step("disable");
+    CHECK(bufferevent_disable(s.a.bev, EV_READ) == 0);
+    send_letters(s.peer, 5);
+    settle(s.base);
+    say("held below %zu", in_length(s.below));
+    close_stack(&s);
+}
+
+CASE(filter_writes_inside_the_call) /* 74 */
+{
+    struct stack s;
+    open_stack(&s, 0, 0);
+    step("write");
+    write_letters(s.a.bev, 10);
+    say("held %zu, below %zu", out_length(s.a.bev), out_length(s.below));
+    step("loop");
+    settle(s.base);
+    step("disabled");
+    bufferevent_disable(s.a.bev, EV_WRITE);
+    write_letters(s.a.bev, 10);
+    say("held %zu, below %zu", out_length(s.a.bev), out_length(s.below));
+    bufferevent_enable(s.a.bev, EV_WRITE);
+    step("write");
+    write_letters(s.a.bev, 3);
+    say("held %zu, below %zu", out_length(s.a.bev), out_length(s.below));
+    close_stack(&s);
+}
+
+#define NOTHING_WAITS                                                                              \
+    "bytes that wait are worked on, in the next pass, once a filter's direction is enabled or "    \
+    "its input has room"
+
+CASE_DIFFERS(filter_enabled_with_output_held, "74", NOTHING_WAITS) /* 8 */
+{
+    struct stack s;
+    open_stack(&s, 0, 0);
+    bufferevent_disable(s.a.bev, EV_WRITE);
+    write_letters(s.a.bev, 10);
+    step("enable");
+    bufferevent_enable(s.a.bev, EV_WRITE);
+    say("held %zu, below %zu", out_length(s.a.bev), out_length(s.below));
+    step("loop");
+    settle(s.base);
+    say("held %zu, below %zu", out_length(s.a.bev), out_length(s.below));
+    close_stack(&s);
+}
+
+CASE_DIFFERS(filter_error_is_reported, "75", "BEV_ERROR is told to the event callback")
+{
+    struct stack s;
+    open_stack(&s, 0, 0);
+    s.sieve.in_answer = s.sieve.out_answer = BEV_ERROR;
+    bufferevent_enable(s.a.bev, EV_READ);
+    step("write");
+    write_letters(s.a.bev, 5);
+    say("enabled %d, held %zu", bufferevent_get_enabled(s.a.bev), out_length(s.a.bev));
+    send_letters(s.peer, 5);
+    step("loop");
+    settle(s.base);
+    say("enabled %d, below %zu", bufferevent_get_enabled(s.a.bev), in_length(s.below));
+    step("again");
+    write_letters(s.a.bev, 5);
+    send_letters(s.peer, 5);
+    settle(s.base);
+    close_stack(&s);
+}
+
+CASE_DIFFERS(filter_write_timeout, "68", "no write timeout while there is nothing to write")
+{
+    struct stack s;
+    struct timeval soon = milliseconds(20);
+    open_stack(&s, 0, 0);
+    bufferevent_set_timeouts(s.a.bev, NULL, &soon);
+    bufferevent_enable(s.a.bev, EV_WRITE);
+    step("nothing to write");
+    run_for(s.base, 60);
+    s.sieve.takes_nothing = true;
+    step("held");
+    bufferevent_enable(s.a.bev, EV_WRITE);
+    write_letters(s.a.bev, 5);
+    run_until_count(s.base, &s.a.events, s.a.events + 1);
+    run_for(s.base, 60);
+    say("enabled %d", bufferevent_get_enabled(s.a.bev));
+    close_stack(&s);
+}
+
+CASE(filter_output_keeps_to_the_mark_below) /* 74 */
+{
+    struct stack s;
+    open_stack(&s, 0, 0);
+    bufferevent_setwatermark(s.below, EV_WRITE, 0, 3);
+    step("write");
+    write_letters(s.a.bev, 10);
+    say("held %zu, below %zu", out_length(s.a.bev), out_length(s.below));
+    step("loop");
+    settle(s.base);
+    say("held %zu, below %zu", out_length(s.a.bev), out_length(s.below));
+    close_stack(&s);
+}
+
+CASE(filter_write_low_mark) /* 74 */
+{
+    struct stack s;
+    open_stack(&s, 0, 0);
+    bufferevent_setwatermark(s.below, EV_WRITE, 0, 4);
+    bufferevent_setwatermark(s.a.bev, EV_WRITE, 5, 0);
+    step("write");
+    write_letters(s.a.bev, 12);
+    step("loop");
+    settle(s.base);
+    close_stack(&s);
+}
+
+static void write_more(struct end *end) {
+    size_t *left = end->extra;
+    if (*left > 0) {
+        --*left;
+        write_letters(end->bev, 2);
+        token("held%zu", out_length(end->bev));
+    }
+}
+
+CASE(filter_write_inside_the_write_callback) /* 26, 74 */
+{
+    struct stack s;
+    size_t left = 3;
+    open_stack(&s, 0, 0);
+    s.a.on_write = write_more;
+    s.a.extra = &left;
+    step("write");
+    write_letters(s.a.bev, 5);
+    say("held %zu, below %zu", out_length(s.a.bev), out_length(s.below));
+    step("loop");
+    settle(s.base);
+    close_stack(&s);
+}
+
+CASE(filter_in_bites) /* 74 */
+{
+    struct stack s;
+    open_stack(&s, 0, 0);
+    s.sieve.bite = 4;
+    step("write");
+    write_letters(s.a.bev, 10);
+    bufferevent_enable(s.a.bev, EV_READ);
+    send_letters(s.peer, 10);
+    step("loop");
+    settle(s.base);
+    close_stack(&s);
+}
+
+CASE(filter_deferred) /* 74 */
+{
+    struct stack s;
+    open_stack(&s, 0, BEV_OPT_DEFER_CALLBACKS);
+    step("write");
+    write_letters(s.a.bev, 10);
+    step("loop");
+    settle(s.base);
+    bufferevent_enable(s.a.bev, EV_READ);
+    send_letters(s.peer, 10);
+    step("loop");
+    settle(s.base);
+    close_stack(&s);
+}
+
+CASE(filter_over_a_deferred_one) /* 74 */
+{
+    struct stack s;
+    open_stack(&s, BEV_OPT_DEFER_CALLBACKS, 0);
+    step("write");
+    write_letters(s.a.bev, 10);
+    step("loop");
+    settle(s.base);
+    bufferevent_enable(s.a.bev, EV_READ);
+    send_letters(s.peer, 10);
+    step("loop");
+    settle(s.base);
+    close_peer((struct scene *)&(struct scene){.peer = s.peer});
+    s.peer = -1;
+    step("loop");
+    settle(s.base);
+    close_stack(&s);
+}
+
+static void take_three(struct end *end) {
+    char data[3];
+    size_t n = bufferevent_read(end->bev, data, sizeof data);
+    token("took%zu", n);
+}
+
+CASE_DIFFERS(filter_read_high_mark, "75", NOTHING_WAITS) /* 19 */
+{
+    struct stack s;
+    char data[16];
+    open_stack(&s, 0, 0);
+    bufferevent_setcb(s.a.bev, NULL, on_write, on_event, &s.a);
+    bufferevent_setwatermark(s.a.bev, EV_READ, 0, 10);
+    bufferevent_enable(s.a.bev, EV_READ);
+    send_letters(s.peer, 25);
+    step("loop");
+    settle(s.base);
+    say("held %zu below %zu", in_length(s.a.bev), in_length(s.below));
+    bufferevent_setcb(s.a.bev, on_read, on_write, on_event, &s.a);
+    step("unlimited");
+    bufferevent_setwatermark(s.a.bev, EV_READ, 0, 0);
+    say("held %zu below %zu", in_length(s.a.bev), in_length(s.below));
+    step("loop");
+    settle(s.base);
+    say("held %zu below %zu", in_length(s.a.bev), in_length(s.below));
+    bufferevent_read(s.a.bev, data, sizeof data);
+    send_letters(s.peer, 5);
+    step("more");
+    settle(s.base);
+    say("held %zu below %zu", in_length(s.a.bev), in_length(s.below));
+    close_stack(&s);
+}
+
+CASE_DIFFERS(filter_read_resumes_as_it_drains, "75", NOTHING_WAITS) /* 19 */
+{
+    struct stack s;
+    char data[16];
+    open_stack(&s, 0, 0);
+    bufferevent_enable(s.a.bev, EV_READ);
+    bufferevent_setwatermark(s.a.bev, EV_READ, 0, 10);
+    send_letters(s.peer, 25);
+    s.a.on_read = take_three;
+    step("loop");
+    settle(s.base);
+    say("held %zu below %zu", in_length(s.a.bev), in_length(s.below));
+    s.a.on_read = NULL;
+    step("drain");
+    bufferevent_read(s.a.bev, data, 4);
+    say("held %zu below %zu", in_length(s.a.bev), in_length(s.below));
+    step("loop");
+    settle(s.base);
+    say("held %zu below %zu", in_length(s.a.bev), in_length(s.below));
+    close_stack(&s);
+}
+
+CASE(filter_low_mark) /* 14, 75 */
+{
+    struct stack s;
+    open_stack(&s, 0, 0);
+    bufferevent_setwatermark(s.a.bev, EV_READ, 10, 0);
+    bufferevent_enable(s.a.bev, EV_READ);
+    send_letters(s.peer, 5);
+    step("loop");
+    settle(s.base);
+    send_letters(s.peer, 5);
+    step("loop");
+    settle(s.base);
+    close_stack(&s);
+}
+
+CASE(filter_need_more) /* 75 */
+{
+    struct stack s;
+    open_stack(&s, 0, 0);
+    s.sieve.takes_nothing = true;
+    bufferevent_enable(s.a.bev, EV_READ);
+    send_letters(s.peer, 5);
+    step("loop");
+    settle(s.base);
+    send_letters(s.peer, 5);
+    step("loop");
+    settle(s.base);
+    step("write");
+    write_letters(s.a.bev, 4);
+    write_letters(s.a.bev, 4);
+    step("loop");
+    settle(s.base);
+    s.sieve.takes_nothing = false;
+    send_letters(s.peer, 1);
+    write_letters(s.a.bev, 1);
+    step("loop");
+    settle(s.base);
+    close_stack(&s);
+}
+
+CASE(filter_flush) /* 75 */
+{
+    static const char *names[] = {"normal", "flush", "finished"};
+    for (int mode = 0; mode < 3; mode++) {
+        struct stack s;
+        open_stack(&s, 0, 0);
+        say("%s", names[mode]);
+        step("empty");
+        int both = bufferevent_flush(s.a.bev, EV_READ | EV_WRITE, (enum bufferevent_flush_mode)mode);
+        token("=%d", both);
+        bufferevent_disable(s.a.bev, EV_WRITE);
+        write_letters(s.a.bev, 5);
+        step("held output");
+        int write = bufferevent_flush(s.a.bev, EV_WRITE, (enum bufferevent_flush_mode)mode);
+        token("=%d", write);
+        say("held %zu, below %zu", out_length(s.a.bev), out_length(s.below));
+        bufferevent_enable(s.a.bev, EV_READ);
+        bufferevent_setwatermark(s.a.bev, EV_READ, 0, 3);
+        bufferevent_setcb(s.a.bev, NULL, on_write, on_event, &s.a);
+        send_letters(s.peer, 10);
+        step("full input");
+        settle(s.base);
+        say("held %zu below %zu", in_length(s.a.bev), in_length(s.below));
+        bufferevent_setcb(s.a.bev, on_read, on_write, on_event, &s.a);
+        bufferevent_disable(s.a.bev, EV_READ);
+        step("flush");
+        int read = bufferevent_flush(s.a.bev, EV_READ, (enum bufferevent_flush_mode)mode);
+        token("=%d", read);
+        say("held %zu", in_length(s.a.bev));
+        step("loop");
+        settle(s.base);
+        close_stack(&s);
+    }
+}
+
+CASE(filter_events_pass_unchanged) /* 76 */
+{
+    struct stack s;
+    open_stack(&s, 0, 0);
+    bufferevent_enable(s.a.bev, EV_READ);
+    send_letters(s.peer, 5);
+    close(s.peer);
+    s.peer = -1;
+    step("loop");
+    settle(s.base);
+    say("enabled %d below %d", bufferevent_get_enabled(s.a.bev), bufferevent_get_enabled(s.below));
+    step("write");
+    write_letters(s.a.bev, 5);
+    step("loop");
+    settle(s.base);
+    say("enabled %d below %d", bufferevent_get_enabled(s.a.bev), bufferevent_get_enabled(s.below));
+    close_stack(&s);
+}
+
+CASE(filter_timeout_below) /* 76 */
+{
+    struct stack s;
+    struct timeval soon = milliseconds(20);
+    open_stack(&s, 0, 0);
+    bufferevent_set_timeouts(s.below, &soon, NULL);
+    bufferevent_enable(s.a.bev, EV_READ);
+    step("loop");
+    run_until_count(s.base, &s.a.events, 1);
+    run_for(s.base, 50);
+    say("enabled %d below %d", bufferevent_get_enabled(s.a.bev), bufferevent_get_enabled(s.below));
+    close_stack(&s);
+}
+
+CASE(filter_read_timeout) /* 65, 68 */
+{
+    struct stack s;
+    struct timeval soon = milliseconds(20);
+    open_stack(&s, 0, 0);
+    bufferevent_set_timeouts(s.a.bev, &soon, NULL);
+    bufferevent_enable(s.a.bev, EV_READ);
+    step("loop");
+    run_until_count(s.base, &s.a.events, 1);
+    run_for(s.base, 50);
+    say("enabled %d below %d", bufferevent_get_enabled(s.a.bev), bufferevent_get_enabled(s.below));
+    send_letters(s.peer, 5);
+    settle(s.base);
+    say("below %zu", in_length(s.below));
+    step("enable");
+    bufferevent_set_timeouts(s.a.bev, NULL, NULL);
+    bufferevent_enable(s.a.bev, EV_READ);
+    settle(s.base);
+    close_stack(&s);
+}
+
+CASE(filter_frees) /* 77 */
+{
+    for (int close = 0; close < 2; close++) {
+        struct stack s;
+        open_stack(&s, 0, close ? BEV_OPT_CLOSE_ON_FREE : 0);
+        int fd = bufferevent_getfd(s.below);
+        bufferevent_free(s.a.bev);
+        s.a.bev = NULL;
+        say("context freed %d, open %d", s.sieve.freed, fd_is_open(fd));
+        settle(s.base);
+        say("context freed %d, open %d", s.sieve.freed, fd_is_open(fd));
+        if (close) {
+            s.below = NULL;
+        } else {
+            struct end b;
+            watch(&b, "b.", s.below);
+            say("enabled %d", bufferevent_get_enabled(s.below));
+            step("loop");
+            send_letters(s.peer, 5);
+            settle(s.base);
+        }
+        close_stack(&s);
+    }
+}
+
+CASE(filter_null_functions) /* 73 */
+{
+    struct end a;
+    int fd[2];
+    struct event_base *base = new_base();
+    unix_pair(fd);
+    struct bufferevent *below = bufferevent_socket_new(base, fd[0], BEV_OPT_CLOSE_ON_FREE);
+    struct bufferevent *filter =
+        bufferevent_filter_new(below, NULL, NULL, BEV_OPT_CLOSE_ON_FREE, NULL, NULL);
+    CHECK(filter);
+    watch(&a, "", filter);
+    bufferevent_enable(filter, EV_READ);
+    step("write");
+    write_letters(filter, 10);
+    send_letters(fd[1], 7);
+    step("loop");
+    settle(base);
+    char data[16];
+    say("peer has %zu", recv_now(fd[1], data, sizeof data, NULL));
+    bufferevent_free(filter);
+    close(fd[1]);
+    event_base_free(base);
+}
+
+CASE(filter_over_filter) /* 73 to 77 */
+{
+    struct stack s;
+    struct end top;
+    struct sieve upper = {.name = "top"};
+    open_stack(&s, 0, BEV_OPT_CLOSE_ON_FREE);
+    struct bufferevent *bev = bufferevent_filter_new(s.a.bev, sift_in, sift_out,
+                                                     BEV_OPT_CLOSE_ON_FREE, sieve_freed, &upper);
+    CHECK(bev);
+    watch(&top, "t.", bev);
+    say("enabled %d %d %d", bufferevent_get_enabled(bev), bufferevent_get_enabled(s.a.bev),
+        bufferevent_get_enabled(s.below));
+    step("write");
+    write_letters(bev, 10);
+    say("held %zu %zu %zu", out_length(bev), out_length(s.a.bev), out_length(s.below));
+    send_letters(s.peer, 6);
+    step("loop");
+    settle(s.base);
+    step("enable");
+    bufferevent_enable(bev, EV_READ);
+    step("loop");
+    settle(s.base);
+    close(s.peer);
+    s.peer = -1;
+    step("end");
+    settle(s.base);
+    bufferevent_free(bev);
+    s.a.bev = s.below = NULL;
+    close_stack(&s);
+    say("upper freed %d", upper.freed);
+}
+
+CASE(filter_buffers_are_not_guarded) /* 28 */
+{
+    struct stack s;
+    open_stack(&s, 0, 0);
+    s.sieve.takes_nothing = true;
+    write_letters(s.a.bev, 10);
+    say("drain output %d", evbuffer_drain(bufferevent_get_output(s.a.bev), 3));
+    say("prepend output %d", evbuffer_prepend(bufferevent_get_output(s.a.bev), "xy", 2));
+    say("add input %d", evbuffer_add(bufferevent_get_input(s.a.bev), "xy", 2));
+    say("prepend input %d", evbuffer_prepend(bufferevent_get_input(s.a.bev), "xy", 2));
+    say("held %zu %zu", in_length(s.a.bev), out_length(s.a.bev));
+    say("below: drain output %d", evbuffer_drain(bufferevent_get_output(s.below), 3));
+    close_stack(&s);
+}
+
+CASE_DIFFERS(filter_made_with_input_below, "73", NOTHING_WAITS)
+{
+    struct event_base *base = new_base();
+    struct sieve sieve = {.name = ""};
+    struct end a;
+    int fd[2];
+    unix_pair(fd);
+    struct bufferevent *below = bufferevent_socket_new(base, fd[0], BEV_OPT_CLOSE_ON_FREE);
+    bufferevent_enable(below, EV_READ);
+    send_letters(fd[1], 5);
+    settle(base);
+    say("below %zu", in_length(below));
+    struct bufferevent *filter = bufferevent_filter_new(below, sift_in, sift_out,
+                                                        BEV_OPT_CLOSE_ON_FREE, NULL, &sieve);
+    watch(&a, "", filter);
+    step("enable");
+    bufferevent_enable(filter, EV_READ);
+    step("loop");
+    settle(base);
+    send_letters(fd[1], 5);
+    step("more");
+    settle(base);
+    bufferevent_free(filter);
+    close(fd[1]);
+    event_base_free(base);
+}
+
+CASE(filter_setfd) /* 73 */
+{
+    struct stack s;
+    int fd[2];
+    open_stack(&s, 0, 0);
+    unix_pair(fd);
+    int old = bufferevent_getfd(s.a.bev);
+    say("setfd %d", bufferevent_setfd(s.a.bev, fd[0]));
+    say("below %d", bufferevent_getfd(s.below) == fd[0]);
+    close(old);
+    bufferevent_enable(s.a.bev, EV_READ);
+    send_letters(fd[1], 4);
+    step("loop");
+    settle(s.base);
+    close(fd[1]);
+    close_stack(&s);
+}

@@ -1,0 +1,278 @@
+//! Bufferevents over bufferevents: what the loop, and calls that make work due at once, do with stages.
+//!
+//! A stage is a [`Bev`] with a [`Stage`]: the bufferevent below it, and the functions that move bytes between the two.
+//! Filters are in `filter`. The core says when a stage is to be run; it also sees to it that nobody is in the middle
+//! of a stage's work when the next piece begins, so that [`run_due`] can be a loop.
+
+use std::ffi::{c_int, c_short, c_void};
+
+use ferrevent_core::{
+    AfterProcess, Callbacks, Dirs, Io, Mode, Options, Processed, StageKind, StreamEvent, StreamKey,
+    StreamWork,
+};
+
+use super::life::build;
+use super::run::call;
+use super::{Bev, bev_of, hold, with};
+use crate::abi::bufferevent;
+use crate::base::{Address, Inner, dirs, event_base};
+use crate::buffer;
+use crate::lock::Lock;
+
+/// What makes a bufferevent a stage.
+#[derive(Clone, Copy)]
+pub(crate) struct Stage {
+    /// The bufferevent below. It lives as long as the stage, which holds a reference to it.
+    pub(crate) below: *mut Bev,
+    pub(crate) calls: Calls,
+    /// What these functions work with.
+    pub(crate) state: *mut c_void,
+}
+
+/// What a stage does. The functions run with the stack's lock held and nothing borrowed, and may run user code.
+#[derive(Clone, Copy)]
+pub(crate) struct Calls {
+    /// Moves bytes: reading, from the input below to the stage's; writing, from the stage's output to the one below;
+    /// no more than so many.
+    pub(crate) process: unsafe fn(*mut Bev, Stage, Dirs, Mode, Option<usize>) -> Processed,
+    /// Something has happened below; for stages without [`StageKind::PASSES_EVENTS`].
+    pub(crate) heard: Option<unsafe fn(*mut Bev, Stage, StreamEvent, c_int)>,
+    /// Gives the state back: the last reference to the stage is gone.
+    pub(crate) finalize: unsafe fn(Stage),
+}
+
+/// Makes a stage over `below`, on the same base and with the same lock. `None` if the core refuses.
+///
+/// # Safety
+/// `below` is live; `calls` may be used with `state` until `finalize` has run.
+pub(crate) unsafe fn new_stage(
+    below: *mut Bev,
+    options: Options,
+    kind: StageKind,
+    ops: *const c_void,
+    calls: Calls,
+    state: *mut c_void,
+) -> Option<*mut Bev> {
+    // SAFETY: by this function's contract; nobody else knows of the new bufferevent yet.
+    unsafe {
+        let _held = hold(below);
+        if options.contains(Options::THREADSAFE) && !share_lock(below) {
+            return None;
+        }
+        let (base, lock) = ((*below).public.ev_base, (*below).lock.clone());
+        let under = (*below).key;
+        let bev = build(base, -1, options, lock, ops, |inner, bev| {
+            let (core, driver) = inner.parts();
+            core.new_stage(Address(bev), under, options, kind, driver)
+        })?;
+        (*bev).stage = Some(Box::new(Stage {
+            below,
+            calls,
+            state,
+        }));
+        super::clear_callbacks(below);
+        // It has been enabled.
+        with(below, |_, _| ());
+        Some(bev)
+    }
+}
+
+/// Gives a bufferevent a lock, so that a stage over it can have the same one. Returns false if there is none to be had.
+unsafe fn share_lock(bev: *mut Bev) -> bool {
+    // SAFETY: the caller's bufferevent is live. If it has no lock, one thread uses it until now, by the C API's
+    // contract.
+    unsafe {
+        if (*bev).lock.is_none() {
+            let Some(lock) = Lock::new() else {
+                return false;
+            };
+            buffer::set_lock((*bev).public.input, Some(lock.clone()));
+            buffer::set_lock((*bev).public.output, Some(lock.clone()));
+            (*bev).lock = Some(lock);
+        }
+        true
+    }
+}
+
+/// Does work that is due at once, and what that makes due.
+///
+/// # Safety
+/// The work came from `take_due` or the loop of `base`, so that what it is for is alive until `work_done`.
+pub(crate) unsafe fn run_due(
+    base: *mut event_base,
+    works: impl IntoIterator<Item = StreamWork<Address<Bev>>>,
+) {
+    for work in works {
+        let mut next = Some(work);
+        while let Some(work) = next {
+            // SAFETY: by this function's contract, and the core's for what comes after.
+            unsafe {
+                run_work(base, work);
+                // What the report makes due belongs to the same stack, of which one works at a time.
+                let more = event_base::with(base, |inner| {
+                    inner.core.work_done(work.key);
+                    inner.settle();
+                    inner.core.take_due()
+                });
+                let mut more = more.into_iter();
+                next = more.next();
+                if more.len() > 0 {
+                    run_due(base, more);
+                }
+            }
+        }
+    }
+}
+
+/// One piece of work, without the report that it is done.
+unsafe fn run_work(base: *mut event_base, work: StreamWork<Address<Bev>>) {
+    let (key, bev) = (work.key, work.cookie.0);
+    // SAFETY: the bufferevent is kept alive for the work. Its stage's functions are copied out, since the user code that
+    // they run may free it.
+    unsafe {
+        let _held = hold(bev);
+        match work.io {
+            Io::Process { dir, mode, limit } => process(base, bev, key, dir, mode, limit),
+            Io::Below { event, error } => {
+                if let Some(stage) = stage_of(bev)
+                    && let Some(heard) = stage.calls.heard
+                {
+                    heard(bev, stage, event, error);
+                }
+            }
+            Io::Announce(callbacks) => call(base, bev, key, callbacks),
+            // The others are the loop's own.
+            Io::Read { .. }
+            | Io::Write { .. }
+            | Io::FinishConnect { .. }
+            | Io::Call(_)
+            | Io::CallDeferred => {}
+        }
+    }
+}
+
+/// Runs a stage as long as the core wants more of the same, then calls back.
+unsafe fn process(
+    base: *mut event_base,
+    bev: *mut Bev,
+    key: StreamKey,
+    dir: Dirs,
+    mode: Mode,
+    mut limit: Option<usize>,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let Some(stage) = stage_of(bev) else { return };
+        loop {
+            let processed = (stage.calls.process)(bev, stage, dir, mode, limit);
+            let after = with(bev, |inner, _| {
+                super::listen(inner, bev, key);
+                inner.core.handle_processed(key, dir, processed)
+            });
+            match after {
+                AfterProcess::Again { limit: next } => limit = next,
+                AfterProcess::Call(callbacks) => return call(base, bev, key, callbacks),
+            }
+        }
+    }
+}
+
+/// Tells the callbacks what a stage has found out.
+///
+/// # Safety
+/// The stage is at work: this is for its functions.
+#[allow(dead_code, reason = "filters pass on what they hear")]
+pub(crate) unsafe fn tell(bev: *mut Bev, event: StreamEvent, error: c_int) {
+    // SAFETY: by this function's contract the bufferevent is alive.
+    unsafe {
+        let (base, key) = ((*bev).public.ev_base, (*bev).key);
+        let callbacks: Callbacks = with(bev, |inner: &mut Inner, key| {
+            super::listen(inner, bev, key);
+            inner.core.stage_event(key, event, error)
+        });
+        call(base, bev, key, callbacks);
+    }
+}
+
+pub(super) unsafe fn stage_of(bev: *mut Bev) -> Option<Stage> {
+    // SAFETY: the caller's bufferevent is alive.
+    unsafe { (*bev).stage.as_deref().copied() }
+}
+
+/// The last reference to a stage is gone.
+///
+/// # Safety
+/// Nobody uses the bufferevent any more.
+pub(super) unsafe fn finalize(bev: *mut Bev) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        if let Some(stage) = (*bev).stage.take() {
+            (stage.calls.finalize)(*stage);
+        }
+    }
+}
+
+/// The bufferevent with the descriptor, through all stages.
+pub(super) unsafe fn bottom(mut bev: *mut Bev) -> *mut Bev {
+    // SAFETY: the caller's bufferevent is live, and with it what is below.
+    unsafe {
+        while let Some(stage) = stage_of(bev) {
+            bev = stage.below;
+        }
+    }
+    bev
+}
+
+/// `bufferevent_get_underlying`: NULL for anything but a filter.
+///
+/// # Safety
+/// `bev` is live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bufferevent_get_underlying(bev: *mut bufferevent) -> *mut bufferevent {
+    let bev = bev_of(bev);
+    // SAFETY: by this function's contract.
+    unsafe {
+        let _held = hold(bev);
+        match stage_of(bev) {
+            Some(stage) => &raw mut (*stage.below).public,
+            None => std::ptr::null_mut(),
+        }
+    }
+}
+
+/// `bufferevent_flush`: on a socket it does nothing, and returns 0. A filter is run, and then what is below is flushed;
+/// 1 if the filter did anything, otherwise 0.
+///
+/// # Safety
+/// `bev` is live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bufferevent_flush(
+    bev: *mut bufferevent,
+    what: c_short,
+    mode: c_int,
+) -> c_int {
+    let bev = bev_of(bev);
+    let mode = match mode {
+        2 => Mode::Finished,
+        1 => Mode::Flush,
+        _ => Mode::Normal,
+    };
+    // SAFETY: by this function's contract; the reference keeps the bufferevent over the filter's function.
+    unsafe {
+        let _held = hold(bev);
+        if (*bev).stage.is_none() {
+            return 0;
+        }
+        let (base, key) = ((*bev).public.ev_base, (*bev).key);
+        with(bev, |inner, key| {
+            inner.core.retain(key);
+            inner.core.flush(key, dirs(what), mode, true);
+        });
+        event_base::with(base, |inner| {
+            let flushed = inner.core.has_flushed(key);
+            inner.core.release(key);
+            inner.settle();
+            c_int::from(flushed)
+        })
+    }
+}
