@@ -185,10 +185,15 @@ static void add_reference(struct evbuffer *buffer, size_t length) {
     }
 }
 
-/* From a buffer that goes at once: what was added must stay. */
+/*
+ * From a buffer that goes at once: what was added must stay. There is always something before it: a
+ * libevent without the fix of CVE-2026-63381 (Debian's before 2.1.12-stable-8+deb12u1) goes wrong
+ * with a buffer that has room but no content.
+ */
 static void add_shared(struct evbuffer *buffer, size_t length) {
     struct evbuffer *source = evbuffer_new();
     CHECK(source);
+    answer(evbuffer_add(buffer, "+", 1));
     add_letters(length);
     CHECK(evbuffer_add(source, scratch, length) == 0);
     answer(evbuffer_add_buffer_reference(buffer, source));

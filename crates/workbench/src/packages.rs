@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Once;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -53,19 +54,27 @@ pub fn apt_install(packages: &[&str]) -> Result<(), Missing> {
         Ok(policy) => policy,
         Err(e) => return Err(failed(missing, &format!("{POLICY}: {e}"))),
     };
-    // The package lists may be absent or too old to fetch from: refresh them and try once more.
-    let install = |missing: &[&str]| {
-        let options = ["install", "-y", "--no-install-recommends"];
-        apt_get(options.iter().chain(missing).copied())
-    };
-    let outcome = install(&missing)
-        .or_else(|_| apt_get(["update"].into_iter()).and_then(|()| install(&missing)));
+    refresh_lists();
+    let options = ["install", "-y", "--no-install-recommends"];
+    let outcome = apt_get(options.iter().chain(&missing).copied());
     let still = not_installed(packages);
     match outcome {
         _ if still.is_empty() => Ok(()),
         Ok(()) => Err(failed(still, "apt-get did not install them")),
         Err(reason) => Err(failed(still, &reason)),
     }
+}
+
+/// Brings the package lists up to date, once. Old ones name files that are gone, or packages without
+/// their security updates.
+fn refresh_lists() {
+    static REFRESHED: Once = Once::new();
+    REFRESHED.call_once(|| {
+        // Without a network the lists that are there may do; the installation says what is wrong.
+        if let Err(reason) = apt_get(["update"].into_iter()) {
+            eprintln!("the package lists were not refreshed: {reason}");
+        }
+    });
 }
 
 fn not_installed<'a>(packages: &[&'a str]) -> Vec<&'a str> {
