@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
 
-use crate::{LookupKey, Name};
+use crate::{AddressError, AddressList, LookupKey, Name};
 
 /// A look-up is over.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,8 @@ pub struct Finished {
     pub key: LookupKey,
     /// How.
     pub result: LookupResult,
+    /// For how many seconds the result may be kept; 0 for failures that may not.
+    pub ttl: u32,
 }
 
 /// The result of one of the two kinds of look-ups.
@@ -20,6 +22,8 @@ pub struct Finished {
 pub enum LookupResult {
     /// Of [`look_up`](crate::Resolver::look_up).
     Records(Result<Answer, Failure>),
+    /// Of [`get_address_info`](crate::Resolver::get_address_info).
+    Addresses(Result<AddressList, AddressError>),
 }
 
 /// Records that were found.
@@ -62,11 +66,11 @@ pub enum Failure {
     /// The server does not want to answer.
     #[error("the name server refused to answer")]
     Refused,
-    /// The answer was cut short, or malformed.
-    #[error("the answer was truncated or malformed")]
+    /// The answer was cut short, and there is no way to get the rest.
+    #[error("the answer was truncated")]
     Truncated,
-    /// The server gave an error that has no name.
-    #[error("an unknown error of the name server")]
+    /// The server gave an error that has no name, or an answer that makes no sense.
+    #[error("an unknown error of the name server, or a malformed answer")]
     Unknown,
     /// No server has answered in time.
     #[error("no name server has answered in time")]

@@ -15,6 +15,11 @@ pub struct Config {
     pub resend: Option<Duration>,
     /// How many attempts a question has (`attempts`): it fails after as many times `timeout`.
     pub attempts: u32,
+    /// Whether a server's report that it has failed counts as silence, as in libevent: the question is repeated until
+    /// its attempts are used up, and fails for lack of time. Otherwise every server is asked once.
+    pub failure_is_silence: bool,
+    /// A new server comes after the first one, in front of those that were added before, as in libevent.
+    pub newest_server_second: bool,
     /// No look-up takes longer than this, however many names its search list makes it try.
     pub deadline: Option<Duration>,
     /// A server that has been silent so many times in a row is down (`max-timeouts`).
@@ -49,8 +54,10 @@ impl Default for Config {
     /// What the Rust API begins with: quick repeats, EDNS, a cache, and an end after ten seconds.
     fn default() -> Self {
         Self {
-            resend: Some(Duration::from_millis(500)),
+            resend: Some(Duration::from_millis(400)),
             deadline: Some(Duration::from_secs(10)),
+            failure_is_silence: false,
+            newest_server_second: false,
             edns_udp_size: 1232,
             cache: 1000,
             probe_name: Name::root(),
@@ -66,6 +73,8 @@ impl Config {
             timeout: Duration::from_secs(5),
             resend: None,
             attempts: 3,
+            failure_is_silence: true,
+            newest_server_second: true,
             deadline: None,
             max_timeouts: 3,
             max_inflight: 64,

@@ -2,7 +2,7 @@
 //!
 //! [`Resolver`] looks names up. It opens no socket and reads no clock; its shell does, and tells it what came of that:
 //!
-//! 1. start something: [`look_up`](Resolver::look_up);
+//! 1. start something: [`look_up`](Resolver::look_up), [`get_address_info`](Resolver::get_address_info);
 //! 2. do what [`poll_action`](Resolver::poll_action) says until it says nothing: send, and close sockets;
 //! 3. take the results from [`poll_finished`](Resolver::poll_finished), and call whoever asked, with nothing borrowed;
 //! 4. wait until [`next_timeout`](Resolver::next_timeout), or until a socket has something, and report that:
@@ -18,15 +18,27 @@
 
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod answer;
+mod cache;
 mod config;
+mod frames;
+mod hosts;
 mod message;
 mod name;
+mod options;
 mod random;
+mod resolv_conf;
 mod resolver;
+pub mod server;
 
+pub use addresses::{AddressError, AddressList, AddressQuery, Family};
 pub use answer::{Answer, Failure, Finished, LookupResult, Records};
 pub use config::Config;
+pub use frames::Frames;
+pub use hosts::Hosts;
 pub use name::{BadName, Name};
+pub use options::BadOption;
 pub use random::Random;
+pub use resolv_conf::{ConfParts, ResolvConf, domain, server_address};
 pub use resolver::{Action, LookupKey, Protocol, Question, Resolver, SocketKey, Transmit};

@@ -97,6 +97,11 @@ impl<'a> Reply<'a> {
         self.message.header().tc()
     }
 
+    /// Whether the server says that it has failed.
+    pub(crate) fn is_failure(&self) -> bool {
+        self.message.header().rcode() == Rcode::SERVFAIL
+    }
+
     /// What it says about the question, with the seconds for which a failure may be kept.
     pub(crate) fn result(&self, rtype: RecordType) -> Result<Answer, (Failure, u32)> {
         let failure = match self.message.header().rcode() {
@@ -112,7 +117,7 @@ impl<'a> Reply<'a> {
     }
 
     fn answer(&self, rtype: RecordType) -> Result<Answer, (Failure, u32)> {
-        let malformed = (Failure::Truncated, 0);
+        let malformed = (Failure::Unknown, 0);
         let mut records = Vec::new();
         for record in self.message.answer().map_err(|_| malformed)? {
             let record = record.map_err(|_| malformed)?;

@@ -7,7 +7,7 @@ use super::{
     Action, ExchangeKey, LookupKey, Protocol, Resolver, SocketKey, Timer, Transmit, after,
 };
 use crate::message::{self, RecordType, Reply};
-use crate::{Answer, Failure, Name};
+use crate::{Answer, Failure, Frames, Name};
 
 /// Who wants to know.
 #[derive(Clone, Copy)]
@@ -22,10 +22,14 @@ pub(super) struct Exchange {
     owner: Owner,
     name: Name,
     rtype: RecordType,
-    /// Whom it was sent to; the last one last. Late answers of earlier ones are welcome.
+    /// Whom it was sent to. Late answers of earlier ones are welcome.
     tries: Vec<Try>,
+    /// Whom it was sent to last.
+    last: Option<ServerId>,
     /// Servers that have given a useless answer.
     useless: Vec<ServerId>,
+    /// How often it has been sent.
+    sent: u32,
     /// What it ends with if nobody says anything better.
     failure: Option<Failure>,
     state: State,
@@ -50,12 +54,12 @@ struct Try {
     /// The name, in the case in which it was sent.
     asked: Name,
     edns: bool,
-    /// The beginning of a message that has come by TCP.
-    received: Vec<u8>,
+    /// What has come by TCP.
+    received: Frames,
 }
 
 /// What an exchange ends with; a failure comes with the seconds for which it may be kept.
-pub(super) type Outcome = Result<Answer, (Failure, u32)>;
+pub(crate) type Outcome = Result<Answer, (Failure, u32)>;
 
 impl Resolver {
     pub(super) fn new_exchange(
@@ -69,7 +73,9 @@ impl Resolver {
             name,
             rtype,
             tries: Vec::new(),
+            last: None,
             useless: Vec::new(),
+            sent: 0,
             failure: None,
             state: State::Waiting,
         })
@@ -126,6 +132,8 @@ impl Resolver {
         };
         let tries = std::mem::take(&mut exchange.tries);
         let state = std::mem::replace(&mut exchange.state, State::Waiting);
+        exchange.sent = 0;
+        exchange.useless.clear();
         for gone in tries {
             self.close(gone.socket);
         }
@@ -156,9 +164,8 @@ impl Resolver {
                 ..
             }) => Some(*id),
             Some(exchange) => {
-                let mut tried = exchange.useless.clone();
-                tried.extend(exchange.tries.iter().map(|one| one.server));
-                self.pick_server(&tried)
+                let useless = exchange.useless.clone();
+                self.pick_server(&useless)
             }
         };
         if let Some(server) = server {
@@ -198,9 +205,11 @@ impl Resolver {
             return;
         };
         let edns = (size > 512 && !plain).then_some(size);
-        let Some(exchange) = self.exchanges.get(key) else {
+        let Some(exchange) = self.exchanges.get_mut(key) else {
             return;
         };
+        exchange.sent += 1;
+        exchange.last = Some(server);
         let (rtype, name) = (exchange.rtype, exchange.name.clone());
         let same =
             |one: &&Try| (one.server, one.protocol, one.edns) == (server, protocol, edns.is_some());
@@ -224,7 +233,7 @@ impl Resolver {
                     id,
                     asked: asked.clone(),
                     edns: edns.is_some(),
-                    received: Vec::new(),
+                    received: Frames::default(),
                 });
                 (socket, id, asked)
             }
@@ -252,26 +261,24 @@ impl Resolver {
         let State::InFlight { begun, .. } = exchange.state else {
             return;
         };
-        let owner = exchange.owner;
-        let asked_last = exchange.tries.last().map(|one| one.server);
+        let (owner, sent, failure) = (exchange.owner, exchange.sent, exchange.failure);
+        let asked_last = exchange.last;
         if let (Owner::Lookup(..), Some(server)) = (owner, asked_last) {
             self.server_was_silent(server, now);
         }
-        let end = after(
-            begun,
-            self.config
-                .timeout
-                .saturating_mul(self.config.attempts.max(1)),
-        );
-        if matches!(owner, Owner::Probe(_)) || now >= end {
-            let failure = self.exchanges[key].failure.unwrap_or(Failure::Timeout);
-            return self.exchange_ended(key, Err((failure, 0)), now);
+        let attempts = self.config.attempts.max(1);
+        let is_over = now >= after(begun, self.config.timeout.saturating_mul(attempts));
+        if matches!(owner, Owner::Lookup(..)) && !is_over {
+            if failure == Some(Failure::Truncated) {
+                // The connection that asks for the whole answer has time until the end.
+                return self.wait(key, now);
+            }
+            if self.config.resend.is_some() || sent < attempts {
+                return self.transmit_and_wait(key, now);
+            }
         }
-        if self.exchanges[key].failure == Some(Failure::Truncated) {
-            // The connection that asks for the whole answer has time until the end.
-            return self.wait(key, now);
-        }
-        self.transmit_and_wait(key, now);
+        let failure = failure.unwrap_or(Failure::Timeout);
+        self.exchange_ended(key, Err((failure, 0)), now);
     }
 
     /// The socket is of no use.
@@ -311,13 +318,10 @@ impl Resolver {
     ) -> Option<Vec<u8>> {
         let exchange = self.exchanges.get_mut(key)?;
         let one = exchange.tries.iter_mut().find(|one| one.socket == socket)?;
+        // One message is all that is waited for.
         let room = (2 + message::MAX_MESSAGE).saturating_sub(one.received.len());
-        one.received
-            .extend_from_slice(&bytes[..bytes.len().min(room)]);
-        let len = usize::from(u16::from_be_bytes(*one.received.first_chunk::<2>()?));
-        let message = one.received.get(2..2 + len)?.to_vec();
-        one.received.drain(..2 + len);
-        Some(message)
+        one.received.push(&bytes[..bytes.len().min(room)]);
+        one.received.pop()
     }
 
     /// A message has come. It counts if it answers what was asked there.
@@ -347,6 +351,9 @@ impl Resolver {
             return;
         }
         let (server, protocol, edns) = (one.server, one.protocol, one.edns);
+        if reply.is_failure() {
+            return self.server_failed(key, socket, now);
+        }
         self.server_answered(server);
         if reply.is_truncated() && protocol == Protocol::Udp {
             let exchange = &mut self.exchanges[key];
@@ -368,17 +375,16 @@ impl Resolver {
             self.transmit(key, server, protocol);
             return;
         }
-        let is_servers_fault = matches!(
-            failure,
-            Failure::ServerFailed | Failure::NotImplemented | Failure::Refused
-        );
         let exchange = &mut self.exchanges[key];
-        if is_servers_fault && matches!(exchange.owner, Owner::Lookup(..)) {
+        let refuses = matches!(failure, Failure::NotImplemented | Failure::Refused);
+        if refuses && matches!(exchange.owner, Owner::Lookup(..)) {
             exchange.useless.push(server);
             exchange.failure = Some(failure);
             exchange.tries.retain(|one| one.socket != socket);
             let useless = exchange.useless.clone();
             self.close(socket);
+            // Others are asked first from now on, until the server answers again.
+            self.server_is_down(server, now);
             if self.has_another(&useless) {
                 return self.transmit_and_wait(key, now);
             }
@@ -386,11 +392,46 @@ impl Resolver {
         self.exchange_ended(key, outcome, now);
     }
 
+    /// A server says that it has failed: another one is asked, or the same again.
+    fn server_failed(&mut self, key: ExchangeKey, socket: SocketKey, now: u64) {
+        let silence = self.config.failure_is_silence;
+        let attempts = self.config.attempts.max(1);
+        let Some(exchange) = self.exchanges.get_mut(key) else {
+            return;
+        };
+        if let Owner::Probe(_) = exchange.owner {
+            // Down it stays: what it says to the probe, it would say to others.
+            return self.exchange_ended(key, Err((Failure::ServerFailed, 0)), now);
+        }
+        let Some(index) = exchange.tries.iter().position(|one| one.socket == socket) else {
+            return;
+        };
+        let server = exchange.tries.remove(index).server;
+        exchange.useless.push(server);
+        let (sent, useless) = (exchange.sent, exchange.useless.clone());
+        let failure = if silence {
+            Failure::Timeout
+        } else {
+            Failure::ServerFailed
+        };
+        exchange.failure = Some(failure);
+        self.close(socket);
+        if silence {
+            self.server_was_silent(server, now);
+        }
+        if (silence && sent < attempts) || (!silence && self.has_another(&useless)) {
+            return self.transmit_and_wait(key, now);
+        }
+        self.exchange_ended(key, Err((failure, 0)), now);
+    }
+
     fn exchange_ended(&mut self, key: ExchangeKey, outcome: Outcome, now: u64) {
         let Some(exchange) = self.exchanges.get(key) else {
             return;
         };
-        let owner = exchange.owner;
+        let (owner, rtype) = (exchange.owner, exchange.rtype);
+        let size = self.config.cache;
+        self.cache.keep(&exchange.name, rtype, &outcome, size, now);
         self.drop_exchange(key);
         match owner {
             Owner::Lookup(lookup, part) => self.part_ended(lookup, part, outcome, now),

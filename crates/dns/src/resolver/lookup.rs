@@ -1,18 +1,31 @@
 //! What a user asks for, and the names that are tried for it.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::exchange::{Outcome, Owner};
 use super::{ExchangeKey, LookupKey, Question, Resolver, Timer, after};
 use crate::message::RecordType;
-use crate::{Failure, Finished, LookupResult, Name};
+use crate::{
+    AddressError, AddressList, AddressQuery, Answer, Failure, Family, Finished, LookupResult, Name,
+    Records,
+};
 
 pub(super) struct Lookup {
+    purpose: Purpose,
     /// The types of records that are asked for.
     parts: Vec<Part>,
     /// The names to try, and which one it is now. All parts ask for the same one.
     names: Vec<Name>,
     step: usize,
-    /// When its timer stands.
+    /// When it ends, whatever has come.
     deadline: Option<u64>,
+    /// When it ends with what one part has found.
+    skew: Option<u64>,
+}
+
+enum Purpose {
+    Records,
+    Addresses(AddressQuery),
 }
 
 struct Part {
@@ -21,35 +34,97 @@ struct Part {
 }
 
 enum PartState {
+    Idle,
     Asking(ExchangeKey),
     Ended(Outcome),
+}
+
+impl Part {
+    fn outcome(&self) -> Option<&Outcome> {
+        match &self.state {
+            PartState::Ended(outcome) => Some(outcome),
+            PartState::Idle | PartState::Asking(_) => None,
+        }
+    }
+
+    fn found(&self) -> Option<&Answer> {
+        self.outcome()?.as_ref().ok()
+    }
 }
 
 impl Resolver {
     pub(super) fn start_records(&mut self, question: Question, now: u64) -> LookupKey {
         let names = self.candidates(&question.name, question.search);
-        self.start(names, &[question.rtype], now)
+        self.start(Purpose::Records, names, &[question.rtype], now)
     }
 
-    fn start(&mut self, names: Vec<Name>, types: &[RecordType], now: u64) -> LookupKey {
+    pub(super) fn start_addresses(&mut self, query: AddressQuery, now: u64) -> LookupKey {
+        let known = query.answer().or_else(|| self.ask_hosts(&query));
+        let host = query.host.clone().unwrap_or_default();
+        let Some(name) = Name::parse(&host).ok().filter(|_| known.is_none()) else {
+            let key = self.insert(Purpose::Addresses(query), Vec::new(), &[], None);
+            self.lookups.remove(key);
+            let result = known.unwrap_or(Err(AddressError::NoName));
+            self.finished.push_back(Finished {
+                key,
+                result: LookupResult::Addresses(result),
+                ttl: 0,
+            });
+            return key;
+        };
+        let names = self.candidates(&name, !host.ends_with(b"."));
+        let types: &[_] = match (query.family, query.configured, self.interfaces) {
+            (Family::Ipv4, ..) | (Family::Any, true, (true, false)) => &[RecordType::A],
+            (Family::Ipv6, ..) | (Family::Any, true, (false, true)) => &[RecordType::Aaaa],
+            (Family::Any, ..) => &[RecordType::A, RecordType::Aaaa],
+        };
+        self.start(Purpose::Addresses(query), names, types, now)
+    }
+
+    fn ask_hosts(&self, query: &AddressQuery) -> Option<Result<AddressList, AddressError>> {
+        let name = Name::parse(query.host.as_ref()?).ok()?;
+        let list = query
+            .list(self.hosts.addresses(&name).iter().copied())
+            .ok()?;
+        Some(Ok(list))
+    }
+
+    fn start(
+        &mut self,
+        purpose: Purpose,
+        names: Vec<Name>,
+        types: &[RecordType],
+        now: u64,
+    ) -> LookupKey {
         let deadline = self.config.deadline.map(|time| after(now, time));
-        let key = self.lookups.insert(Lookup {
-            parts: types
-                .iter()
-                .map(|&rtype| Part {
-                    rtype,
-                    state: PartState::Ended(Err((Failure::NotExist, 0))),
-                })
-                .collect(),
-            names,
-            step: 0,
-            deadline,
-        });
+        let key = self.insert(purpose, names, types, deadline);
         if let Some(at) = deadline {
             self.arm(Timer::Lookup(key), at);
         }
         self.ask(key, now);
+        self.advance(key, now);
         key
+    }
+
+    fn insert(
+        &mut self,
+        purpose: Purpose,
+        names: Vec<Name>,
+        types: &[RecordType],
+        deadline: Option<u64>,
+    ) -> LookupKey {
+        let part = |&rtype| Part {
+            rtype,
+            state: PartState::Idle,
+        };
+        self.lookups.insert(Lookup {
+            purpose,
+            parts: types.iter().map(part).collect(),
+            names,
+            step: 0,
+            deadline,
+            skew: None,
+        })
     }
 
     /// The names to try for a name: itself first if it has dots enough, otherwise last.
@@ -70,7 +145,7 @@ impl Resolver {
         names
     }
 
-    /// Asks for all parts of the present name.
+    /// Asks for all parts of the present name; what is known need not be asked.
     fn ask(&mut self, key: LookupKey, now: u64) {
         let Some(lookup) = self.lookups.get(key) else {
             return;
@@ -81,9 +156,16 @@ impl Resolver {
         let types: Vec<_> = lookup.parts.iter().map(|part| part.rtype).collect();
         let mut exchanges = Vec::new();
         for (index, rtype) in types.into_iter().enumerate() {
-            let exchange = self.new_exchange(Owner::Lookup(key, index), name.clone(), rtype);
-            self.lookups[key].parts[index].state = PartState::Asking(exchange);
-            exchanges.push(exchange);
+            let state = match self.cache.find(&name, rtype, now) {
+                Some(outcome) => PartState::Ended(outcome),
+                None => {
+                    let owner = Owner::Lookup(key, index);
+                    let exchange = self.new_exchange(owner, name.clone(), rtype);
+                    exchanges.push(exchange);
+                    PartState::Asking(exchange)
+                }
+            };
+            self.lookups[key].parts[index].state = state;
         }
         for exchange in exchanges {
             self.enqueue(exchange, now);
@@ -96,62 +178,56 @@ impl Resolver {
             return;
         };
         lookup.parts[part].state = PartState::Ended(outcome);
-        let mut outcomes = Vec::new();
-        for part in &lookup.parts {
-            match &part.state {
-                PartState::Asking(_) => return,
-                PartState::Ended(outcome) => outcomes.push(outcome),
-            }
-        }
-        let may_go_on = outcomes
-            .iter()
-            .all(|outcome| matches!(outcome, Err((Failure::NotExist, _))));
-        if may_go_on && lookup.step + 1 < lookup.names.len() {
-            lookup.step += 1;
-            return self.ask(key, now);
-        }
-        self.finish(key);
+        self.advance(key, now);
     }
 
-    /// The look-up as a whole has taken too long.
-    pub(super) fn lookup_timed_out(&mut self, key: LookupKey, _now: u64) {
-        let Some(lookup) = self.lookups.get_mut(key) else {
+    /// Ends the look-up if all is known, or goes on to the next name.
+    fn advance(&mut self, key: LookupKey, now: u64) {
+        while let Some(lookup) = self.lookups.get_mut(key) {
+            let found = lookup.parts.iter().any(|part| part.found().is_some());
+            if lookup.parts.iter().any(|part| part.outcome().is_none()) {
+                if found && lookup.skew.is_none() {
+                    let at = after(now, self.config.allow_skew);
+                    lookup.skew = Some(at);
+                    self.arm(Timer::Skew(key), at);
+                }
+                return;
+            }
+            let in_time = |part: &Part| !matches!(part.outcome(), Some(Err((Failure::Timeout, _))));
+            let is_last = lookup.step + 1 >= lookup.names.len();
+            if found || is_last || !lookup.parts.iter().all(in_time) {
+                return self.end_lookup(key);
+            }
+            lookup.step += 1;
+            self.ask(key, now);
+        }
+    }
+
+    /// Ends a look-up with what is there.
+    pub(super) fn end_lookup(&mut self, key: LookupKey) {
+        let Some(mut lookup) = self.take_lookup(key) else {
             return;
         };
-        let mut open = Vec::new();
         for part in &mut lookup.parts {
             if let PartState::Asking(exchange) = part.state {
-                open.push(exchange);
+                self.drop_exchange(exchange);
                 part.state = PartState::Ended(Err((Failure::Timeout, 0)));
             }
         }
-        for exchange in open {
-            self.drop_exchange(exchange);
-        }
-        self.finish(key);
-    }
-
-    fn finish(&mut self, key: LookupKey) {
-        let Some(lookup) = self.lookups.remove(key) else {
-            return;
-        };
-        self.disarm(Timer::Lookup(key), lookup.deadline);
-        let outcome = lookup.parts.into_iter().find_map(|part| match part.state {
-            PartState::Ended(outcome) => Some(outcome),
-            PartState::Asking(_) => None,
-        });
-        let Some(outcome) = outcome else { return };
+        let ttl = lookup.ttl();
         self.finished.push_back(Finished {
             key,
-            result: LookupResult::Records(outcome.map_err(|(failure, _)| failure)),
+            result: lookup.result(),
+            ttl,
         });
     }
 
     pub(super) fn drop_lookup(&mut self, key: LookupKey) -> bool {
-        let Some(lookup) = self.lookups.remove(key) else {
-            return false;
+        let Some(lookup) = self.take_lookup(key) else {
+            let before = self.finished.len();
+            self.finished.retain(|finished| finished.key != key);
+            return self.finished.len() != before;
         };
-        self.disarm(Timer::Lookup(key), lookup.deadline);
         for part in lookup.parts {
             if let PartState::Asking(exchange) = part.state {
                 self.drop_exchange(exchange);
@@ -159,4 +235,69 @@ impl Resolver {
         }
         true
     }
+
+    fn take_lookup(&mut self, key: LookupKey) -> Option<Lookup> {
+        let lookup = self.lookups.remove(key)?;
+        self.disarm(Timer::Lookup(key), lookup.deadline);
+        self.disarm(Timer::Skew(key), lookup.skew);
+        Some(lookup)
+    }
+}
+
+impl Lookup {
+    fn ttl(&self) -> u32 {
+        let outcomes = self.parts.iter().filter_map(Part::outcome);
+        let ttls = outcomes.map(|outcome| match outcome {
+            Ok(answer) => answer.ttl,
+            Err((_, ttl)) => *ttl,
+        });
+        ttls.min().unwrap_or(0)
+    }
+
+    fn result(self) -> LookupResult {
+        match self.purpose {
+            Purpose::Records => {
+                let outcome = self.parts.first().and_then(Part::outcome).cloned();
+                let outcome = outcome.unwrap_or(Err((Failure::Timeout, 0)));
+                LookupResult::Records(outcome.map_err(|(failure, _)| failure))
+            }
+            Purpose::Addresses(query) => {
+                let asked = self.names.get(self.step);
+                LookupResult::Addresses(join(&query, asked, &self.parts))
+            }
+        }
+    }
+}
+
+/// The addresses of all parts, or why there are none.
+fn join(
+    query: &AddressQuery,
+    asked: Option<&Name>,
+    parts: &[Part],
+) -> Result<AddressList, AddressError> {
+    let found: Vec<&Answer> = parts.iter().filter_map(Part::found).collect();
+    let Some(first) = found.first() else {
+        let failures = parts.iter().filter_map(|part| match part.outcome() {
+            Some(Err((failure, _))) => Some(*failure),
+            _ => None,
+        });
+        let failure = failures.reduce(|a, b| if b == Failure::NotExist { b } else { a });
+        return Err(match failure {
+            Some(Failure::NotExist) | None => AddressError::NoName,
+            Some(other) => AddressError::Failed(other),
+        });
+    };
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for answer in &found {
+        let ips: Vec<IpAddr> = match &answer.records {
+            Records::Ipv4(list) => list.iter().map(|ip| (*ip).into()).collect(),
+            Records::Ipv6(list) => list.iter().map(|ip| (*ip).into()).collect(),
+            Records::Names(_) => Vec::new(),
+        };
+        addresses.extend(ips.into_iter().map(|ip| SocketAddr::new(ip, query.port)));
+    }
+    Ok(AddressList {
+        addresses,
+        canonical: (asked != Some(&first.canonical)).then(|| first.canonical.clone()),
+    })
 }

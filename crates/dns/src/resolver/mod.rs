@@ -14,9 +14,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use slotmap::{SlotMap, new_key_type};
 
+use crate::cache::Cache;
 use crate::message::RecordType;
-use crate::{BadName, Config, Finished, Name, Random};
+use crate::{AddressQuery, BadName, Config, Finished, Hosts, Name, Random};
 use exchange::Exchange;
+pub(crate) use exchange::Outcome;
 use lookup::Lookup;
 use servers::{Server, ServerId};
 
@@ -122,10 +124,13 @@ pub struct Resolver {
     config: Config,
     random: Box<dyn Random>,
     servers: Vec<Server>,
-    last_server: usize,
+    last_server: Option<usize>,
     next_server_id: u64,
     suspended: bool,
     search: VecDeque<Name>,
+    hosts: Hosts,
+    interfaces: (bool, bool),
+    cache: Cache,
     lookups: SlotMap<LookupKey, Lookup>,
     exchanges: SlotMap<ExchangeKey, Exchange>,
     /// Exchanges that wait for room, or for a server.
@@ -142,6 +147,7 @@ pub struct Resolver {
 enum Timer {
     Exchange(ExchangeKey),
     Lookup(LookupKey),
+    Skew(LookupKey),
     Probe(ServerId),
 }
 
@@ -153,10 +159,13 @@ impl Resolver {
             config,
             random: Box::new(random),
             servers: Vec::new(),
-            last_server: 0,
+            last_server: None,
             next_server_id: 0,
             suspended: false,
             search: VecDeque::new(),
+            hosts: Hosts::default(),
+            interfaces: (true, true),
+            cache: Cache::default(),
             lookups: SlotMap::with_key(),
             exchanges: SlotMap::with_key(),
             waiting: VecDeque::new(),
@@ -173,6 +182,12 @@ impl Resolver {
     /// known already.
     pub fn look_up(&mut self, question: Question, now: u64) -> LookupKey {
         self.start_records(question, now)
+    }
+
+    /// Looks for addresses to connect to, as `getaddrinfo` does: of the host itself if it is an address, from the
+    /// [`hosts`](Self::hosts_mut), or from the servers. Both families are asked for the same name of the search list.
+    pub fn get_address_info(&mut self, query: AddressQuery, now: u64) -> LookupKey {
+        self.start_addresses(query, now)
     }
 
     /// Forgets a look-up: no result will come of it. False if it has ended already.
@@ -211,7 +226,8 @@ impl Resolver {
             self.timers.pop_first();
             match timer {
                 Timer::Exchange(key) => self.exchange_timed_out(key, now),
-                Timer::Lookup(key) => self.lookup_timed_out(key, now),
+                Timer::Lookup(key) => self.end_lookup(key),
+                Timer::Skew(key) => self.end_lookup(key),
                 Timer::Probe(id) => self.probe(id, now),
             }
         }
@@ -269,6 +285,21 @@ impl Resolver {
         } else {
             self.search.push_back(domain);
         }
+    }
+
+    /// The table of hosts, which [`get_address_info`](Self::get_address_info) looks into first.
+    pub fn hosts_mut(&mut self) -> &mut Hosts {
+        &mut self.hosts
+    }
+
+    /// Whether this machine has addresses of each family, for [`AddressQuery::configured`].
+    pub fn set_interfaces(&mut self, ipv4: bool, ipv6: bool) {
+        self.interfaces = (ipv4, ipv6);
+    }
+
+    /// Forgets the answers that were kept.
+    pub fn clear_cache(&mut self) {
+        self.cache.clear();
     }
 
     /// Empties the search list.

@@ -42,18 +42,27 @@ impl Resolver {
             return false;
         }
         self.next_server_id += 1;
-        self.servers.push(Server {
+        let server = Server {
             id: ServerId(self.next_server_id),
             address,
             silent: 0,
             down: None,
             plain: false,
-        });
+        };
+        let place = match self.config.newest_server_second {
+            true => self.servers.len().min(1),
+            false => self.servers.len(),
+        };
+        // The one that was asked last stays the one.
+        self.last_server = self
+            .last_server
+            .map(|last| last + usize::from(place <= last));
+        self.servers.insert(place, server);
         self.pump(now);
         true
     }
 
-    /// The name servers, in the order in which they were added.
+    /// The name servers, in the order in which they are asked.
     pub fn servers(&self) -> impl ExactSizeIterator<Item = SocketAddr> {
         self.servers.iter().map(|server| server.address)
     }
@@ -65,6 +74,8 @@ impl Resolver {
             self.disarm(Timer::Probe(server.id), at);
         }
         self.suspended = true;
+        self.last_server = None;
+        self.cache.clear();
         self.suspend_exchanges();
     }
 
@@ -79,20 +90,22 @@ impl Resolver {
         !self.suspended && !self.servers.is_empty()
     }
 
-    /// The server to ask: one that is up, has been silent least often, is not in `tried`, and comes next. The last wish
-    /// goes first if there is none.
-    pub(super) fn pick_server(&mut self, tried: &[ServerId]) -> Option<ServerId> {
+    /// The server to ask: one that is up, that has not given a useless answer, that has been silent least often since its
+    /// last answer, and whose turn it is. What is wished for last goes first if there is none.
+    pub(super) fn pick_server(&mut self, useless: &[ServerId]) -> Option<ServerId> {
         let count = self.servers.len();
-        let turn = |index: usize| (index + count - self.last_server - 1) % count.max(1);
+        // The turn goes round, and begins with the first.
+        let begin = self.last_server.map_or(0, |last| last + 1) % count.max(1);
+        let turn = |index: usize| (index + count - begin) % count.max(1);
         let (index, _) = self
             .servers
             .iter()
             .enumerate()
             .min_by_key(|(index, server)| {
-                let times = tried.iter().filter(|id| **id == server.id).count();
+                let times = useless.iter().filter(|id| **id == server.id).count();
                 (server.down.is_some(), times, server.silent, turn(*index))
             })?;
-        self.last_server = index;
+        self.last_server = Some(index);
         Some(self.servers[index].id)
     }
 

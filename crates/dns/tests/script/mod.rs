@@ -98,6 +98,9 @@ impl Query {
 }
 
 pub fn wire(name: &str) -> WireName<Vec<u8>> {
+    if name.is_empty() {
+        return WireName::root();
+    }
     name.parse().unwrap()
 }
 
@@ -181,7 +184,7 @@ impl World {
     }
 
     pub fn finished(&mut self) -> Option<(LookupKey, LookupResult)> {
-        let Finished { key, result } = self.resolver.poll_finished()?;
+        let Finished { key, result, .. } = self.resolver.poll_finished()?;
         Some((key, result))
     }
 
@@ -194,7 +197,7 @@ impl World {
     }
 }
 
-fn read_query(transmit: Transmit) -> Query {
+pub fn read_query(transmit: Transmit) -> Query {
     let bytes = match transmit.protocol {
         Protocol::Udp => &transmit.bytes[..],
         Protocol::Tcp => &transmit.bytes[2..],
