@@ -1,4 +1,4 @@
-//! Each function of the headers below is called by a case.
+//! Each function of the headers below is called by a case, by its name or through a pointer.
 //!
 //! Which functions libevent exports, and which header declares them, is in the table that the
 //! command `ferrevent` answers from.
@@ -17,7 +17,11 @@ const TABLE: &str = include_str!("../../crates/cli/abi/symbols.tsv");
 const HEADERS: &[(&str, &str)] = &[
     ("event2/buffer.h", "buffer_"),
     ("event2/buffer_compat.h", "buffer_"),
+    ("event2/event.h", ""),
     ("event2/event_compat.h", ""),
+    ("event2/listener.h", "listener_"),
+    ("event2/thread.h", "thread_"),
+    ("event2/util.h", "util_"),
 ];
 
 /// Functions that no case can call, and why not.
@@ -52,7 +56,8 @@ fn declared(header: &str) -> BTreeSet<&'static str> {
     functions.collect()
 }
 
-/// The names before an opening parenthesis in the cases of the files that begin with `files`.
+/// The names in the cases of the files that begin with `files`. A function that is only named is called through a
+/// pointer.
 fn called(files: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for path in sources().unwrap() {
@@ -61,16 +66,8 @@ fn called(files: &str) -> BTreeSet<String> {
             continue;
         }
         let text = without_comments(&fs::read_to_string(&path).unwrap());
-        let mut pieces = text.split('(').peekable();
-        while let Some(piece) = pieces.next() {
-            if pieces.peek().is_none() {
-                break;
-            }
-            let start = piece
-                .rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                .map_or(0, |at| at + 1);
-            names.insert(piece[start..].to_owned());
-        }
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        names.extend(words.map(str::to_owned));
     }
     names
 }

@@ -12,7 +12,7 @@ use libc::{sockaddr, timeval};
 
 use crate::abi::{event, evutil_socket_t};
 use crate::base::event_base;
-use crate::event::{event_add, event_assign, event_del, event_get_base};
+use crate::event::{event_add, event_assign, event_del_block, event_del_noblock, event_get_base};
 use crate::lock::{self, Lock};
 use crate::{debug, log};
 
@@ -34,7 +34,7 @@ pub struct evconnlistener {
     arg: *mut c_void,
     flags: u32,
     enabled: bool,
-    /// The owner's reference, and one while callbacks run.
+    /// The owner's reference, and one while callbacks run. Without any, it is being freed.
     references: u32,
     lock: Option<Lock>,
 }
@@ -175,7 +175,7 @@ fn set_errno(error: &io::Error) {
     unsafe { *libc::__errno_location() = error.raw_os_error().unwrap_or(libc::EIO) };
 }
 
-/// `evconnlistener_free`
+/// `evconnlistener_free`: from another thread while the callback runs too; it does not wait for that.
 ///
 /// # Safety
 /// `listener` is live, and not used any more.
@@ -183,26 +183,33 @@ fn set_errno(error: &io::Error) {
 pub unsafe extern "C" fn evconnlistener_free(listener: *mut evconnlistener) {
     // SAFETY: by this function's contract.
     unsafe {
-        let _held = lock::hold(&(*listener).lock);
-        (*listener).callback = None;
-        (*listener).error_callback = None;
+        {
+            let _held = lock::hold(&(*listener).lock);
+            (*listener).enabled = false;
+            (*listener).callback = None;
+            (*listener).error_callback = None;
+        }
         release(listener);
     }
 }
 
 /// Drops a reference; the last one takes the listener with it.
 unsafe fn release(listener: *mut evconnlistener) {
-    // SAFETY: the caller holds the lock and gives up a reference.
+    // SAFETY: the caller gives up a reference, and does not hold the lock.
     unsafe {
-        (*listener).references -= 1;
-        if (*listener).references > 0 {
-            return;
+        {
+            let _held = lock::hold(&(*listener).lock);
+            (*listener).references -= 1;
+            if (*listener).references > 0 {
+                return;
+            }
         }
-        let fd = (*listener).readable.ev_fd;
-        event_del(&raw mut (*listener).readable);
-        event_del(&raw mut (*listener).resume);
+        // A call that another thread is about to make finds no reference and returns. It must have returned before the
+        // memory goes; no lock that it wants is held here.
+        event_del_block(&raw mut (*listener).readable);
+        event_del_block(&raw mut (*listener).resume);
         if (*listener).flags & CLOSE_ON_FREE != 0 {
-            ferrevent_sys::close(fd);
+            ferrevent_sys::close((*listener).readable.ev_fd);
         }
         debug::forget(&raw const (*listener).readable);
         debug::forget(&raw const (*listener).resume);
@@ -228,7 +235,7 @@ pub unsafe extern "C" fn evconnlistener_enable(listener: *mut evconnlistener) ->
     }
 }
 
-/// `evconnlistener_disable`
+/// `evconnlistener_disable`: does not wait for a callback that runs in another thread.
 ///
 /// # Safety
 /// `listener` is live.
@@ -238,8 +245,9 @@ pub unsafe extern "C" fn evconnlistener_disable(listener: *mut evconnlistener) -
     unsafe {
         let _held = lock::hold(&(*listener).lock);
         (*listener).enabled = false;
-        event_del(&raw mut (*listener).resume);
-        event_del(&raw mut (*listener).readable)
+        // A callback in another thread may want the lock.
+        event_del_noblock(&raw mut (*listener).resume);
+        event_del_noblock(&raw mut (*listener).readable)
     }
 }
 
@@ -303,68 +311,90 @@ pub unsafe extern "C" fn evconnlistener_set_error_cb(
 
 unsafe extern "C" fn on_readable(fd: evutil_socket_t, _what: c_short, arg: *mut c_void) {
     let listener: *mut evconnlistener = arg.cast();
-    // SAFETY: the event is pending only while the listener is alive; a reference keeps it over its callbacks, and the
-    // lock is kept here beyond the listener.
+    // SAFETY: the memory stays until this has returned: `release` waits for it if it is not this thread's own. A
+    // reference keeps the listener over the program's callbacks, during which its lock is not held.
     unsafe {
-        let _held = lock::hold(&(*listener).lock);
-        (*listener).references += 1;
-        accept_all(listener, fd);
+        {
+            let _held = lock::hold(&(*listener).lock);
+            if (*listener).references == 0 {
+                return;
+            }
+            (*listener).references += 1;
+        }
+        while accept_one(listener, fd) {}
         release(listener);
     }
 }
 
-/// Accepts until there is nothing more, or the program has had enough.
-unsafe fn accept_all(listener: *mut evconnlistener, fd: evutil_socket_t) {
-    // SAFETY: the caller holds a reference.
+/// Accepts a connection. Returns whether there may be more, and the program has not had enough.
+unsafe fn accept_one(listener: *mut evconnlistener, fd: evutil_socket_t) -> bool {
+    // SAFETY: the caller holds a reference; the lock is held wherever a field is used that changes.
     unsafe {
+        let enabled = || {
+            let _held = lock::hold(&(*listener).lock);
+            (*listener).enabled
+        };
+        if !enabled() {
+            return false;
+        }
         let flags = (*listener).flags;
         let mode = Mode {
             blocking: flags & LEAVE_SOCKETS_BLOCKING != 0,
             inheritable: flags & CLOSE_ON_EXEC == 0,
         };
-        while (*listener).enabled
-            && let Some(callback) = (*listener).callback
-        {
-            match ferrevent_sys::accept(fd, mode) {
-                Ok((socket, peer)) => {
-                    let bytes = peer.as_bytes();
-                    // The callback may write to its address, as libevent's may.
-                    let mut storage = std::mem::zeroed::<libc::sockaddr_storage>();
-                    let len = bytes.len().min(size_of_val(&storage));
-                    ptr::copy_nonoverlapping(bytes.as_ptr(), (&raw mut storage).cast(), len);
-                    let address = (&raw mut storage).cast();
-                    let arg = (*listener).arg;
-                    callback(listener, socket.into_raw_fd(), address, len as c_int, arg);
-                }
-                Err(error) if is_passing(&error) => return,
-                Err(error) => return fail(listener, &error),
+        let (socket, peer) = match ferrevent_sys::accept(fd, mode) {
+            Ok(accepted) => accepted,
+            Err(error) if is_passing(&error) => return false,
+            Err(error) => {
+                fail(listener, &error);
+                return false;
             }
-        }
+        };
+        let (callback, arg) = {
+            let _held = lock::hold(&(*listener).lock);
+            ((*listener).callback, (*listener).arg)
+        };
+        // Taken away from a listener that was accepting already: what comes is closed.
+        let Some(callback) = callback else {
+            return true;
+        };
+        let bytes = peer.as_bytes();
+        // The callback may write to its address, as libevent's may.
+        let mut storage = std::mem::zeroed::<libc::sockaddr_storage>();
+        let len = bytes.len().min(size_of_val(&storage));
+        ptr::copy_nonoverlapping(bytes.as_ptr(), (&raw mut storage).cast(), len);
+        let address = (&raw mut storage).cast();
+        callback(listener, socket.into_raw_fd(), address, len as c_int, arg);
+        true
     }
 }
 
 unsafe fn fail(listener: *mut evconnlistener, error: &io::Error) {
-    // SAFETY: the caller holds a reference.
+    // SAFETY: the caller holds a reference, and not the lock.
     unsafe {
-        if is_shortage(error) {
-            event_del(&raw mut (*listener).readable);
-            event_add(&raw mut (*listener).resume, &PAUSE);
-        }
-        let Some(callback) = (*listener).error_callback else {
+        let (callback, arg) = {
+            let _held = lock::hold(&(*listener).lock);
+            if is_shortage(error) && (*listener).enabled {
+                event_del_noblock(&raw mut (*listener).readable);
+                event_add(&raw mut (*listener).resume, &PAUSE);
+            }
+            ((*listener).error_callback, (*listener).arg)
+        };
+        let Some(callback) = callback else {
             log::warn(&format!("Error from accept() call: {error}"));
             return;
         };
         set_errno(error);
-        callback(listener, (*listener).arg);
+        callback(listener, arg);
     }
 }
 
 unsafe extern "C" fn on_resume(_fd: evutil_socket_t, _what: c_short, arg: *mut c_void) {
     let listener: *mut evconnlistener = arg.cast();
-    // SAFETY: the event is pending only while the listener is alive.
+    // SAFETY: as in `on_readable`.
     unsafe {
         let _held = lock::hold(&(*listener).lock);
-        if (*listener).enabled {
+        if (*listener).references > 0 && (*listener).enabled {
             evconnlistener_enable(listener);
         }
     }

@@ -167,8 +167,8 @@ pub unsafe extern "C" fn evthread_set_condition_callbacks(
             signal as usize,
             wait as usize,
         ]),
-        // As libevent: an incomplete set is passed over without a word.
-        _ => threads.conditions,
+        // As libevent: an incomplete set is passed over without a word, if there is none yet.
+        _ => Provider::None,
     };
     if threads.conditions != Provider::None && threads.conditions != wanted {
         log::warn("Can't change condition callbacks once they have been initialized.");

@@ -1,16 +1,10 @@
 //! Unpredictable bytes. They come from the kernel, which needs no seed; libevent's own generator is not rebuilt.
 
-use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use crate::log;
-
-/// Where bytes come from if the kernel's function is out of reach (in a sandbox).
-static DEVICE: AtomicPtr<c_char> = AtomicPtr::new(std::ptr::null_mut());
-static USED: AtomicBool = AtomicBool::new(false);
 
 /// `evutil_secure_rng_init`: -1 if there is no source of randomness.
 #[unsafe(no_mangle)]
@@ -41,21 +35,14 @@ pub unsafe extern "C" fn evutil_secure_rng_get_bytes(out: *mut c_void, len: usiz
 #[unsafe(no_mangle)]
 pub extern "C" fn evutil_secure_rng_add_bytes(_data: *const c_char, _len: usize) {}
 
-/// `evutil_secure_rng_set_urandom_device_file`: -1 once random bytes have been asked for.
-///
-/// # Safety
-/// The C API's contract: `name` is NULL or a string that lives for ever.
+/// `evutil_secure_rng_set_urandom_device_file`: -1, as where libevent too has a generator that reads no file: what
+/// comes from the kernel cannot be replaced.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evutil_secure_rng_set_urandom_device_file(name: *mut c_char) -> c_int {
-    if USED.load(Ordering::Acquire) {
-        return -1;
-    }
-    DEVICE.store(name, Ordering::Release);
-    0
+pub extern "C" fn evutil_secure_rng_set_urandom_device_file(_name: *mut c_char) -> c_int {
+    -1
 }
 
 fn fill(out: &mut [u8]) -> io::Result<()> {
-    USED.store(true, Ordering::Release);
     let mut done = 0;
     while done < out.len() {
         let rest = &mut out[done..];
@@ -64,17 +51,9 @@ fn fill(out: &mut [u8]) -> io::Result<()> {
         match usize::try_from(n) {
             Ok(n) => done += n,
             Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return File::open(device())?.read_exact(rest),
+            // Out of reach, in a sandbox.
+            Err(_) => return File::open("/dev/urandom")?.read_exact(rest),
         }
     }
     Ok(())
-}
-
-fn device() -> &'static OsStr {
-    let name = DEVICE.load(Ordering::Acquire);
-    if name.is_null() {
-        return OsStr::new("/dev/urandom");
-    }
-    // SAFETY: the program promised a string that lives for ever.
-    OsStr::from_bytes(unsafe { CStr::from_ptr(name) }.to_bytes())
 }

@@ -56,7 +56,8 @@ pub extern "C" fn evutil_gai_strerror(code: c_int) -> *const c_char {
         libc::EAI_SOCKTYPE => c"ai_socktype not supported",
         libc::EAI_SYSTEM => c"system error",
         CANCEL | CANCELED => c"Request canceled",
-        _ => c"Unknown error",
+        // SAFETY: gives a constant text for every number.
+        _ => return unsafe { libc::gai_strerror(code) },
     };
     text.as_ptr()
 }
