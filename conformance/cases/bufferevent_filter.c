@@ -622,3 +622,134 @@ CASE(filter_setfd) /* 73 */
     close(fd[1]);
     close_stack(&s);
 }
+
+CASE(filter_hears_a_connection_below) /* 76 */
+{
+    struct sockaddr_in address;
+    struct sieve sieve = {.name = ""};
+    struct end a;
+    struct event_base *base = new_base();
+    int listener = tcp_listener(&address);
+    struct bufferevent *below = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+    struct bufferevent *filter = bufferevent_filter_new(below, sift_in, sift_out,
+                                                        BEV_OPT_CLOSE_ON_FREE, NULL, &sieve);
+    watch(&a, "", filter);
+    step("write");
+    write_letters(filter, 5);
+    CHECK(bufferevent_socket_connect(below, (struct sockaddr *)&address, sizeof address) == 0);
+    step("loop");
+    run_until_count(base, &a.events, 1);
+    int peer = accept_one(listener);
+    settle(base);
+    char data[8];
+    await_readable(peer);
+    say("peer has %zu", recv_now(peer, data, sizeof data, NULL));
+    bufferevent_free(filter);
+    close(peer);
+    close(listener);
+    event_base_free(base);
+}
+
+/* Who is freed by whom. */
+struct doom {
+    struct stack stack;
+    bool free_filter, free_below;
+};
+
+static void free_as_told(struct doom *doom) {
+    if (doom->free_below && doom->stack.below) {
+        bufferevent_free(doom->stack.below);
+        doom->stack.below = NULL;
+    }
+    if (doom->free_filter && doom->stack.a.bev) {
+        bufferevent_free(doom->stack.a.bev);
+        doom->stack.a.bev = NULL;
+    }
+}
+
+static void free_in_filter(struct sieve *sieve) {
+    free_as_told(sieve->extra);
+}
+
+static void free_in_callback(struct end *end) {
+    free_as_told(end->extra);
+}
+
+enum place { IN_OUTPUT_FILTER, IN_INPUT_FILTER, IN_WRITE, IN_READ, IN_EVENT, PLACES };
+
+/* Frees one layer or both inside `place`, and then uses what is left. */
+static void free_inside(enum place place, bool filter, bool below, int options) {
+    struct doom doom = {.free_filter = filter, .free_below = below};
+    struct stack *s = &doom.stack;
+    open_stack(s, 0, options);
+    s->sieve.quiet = true;
+    s->sieve.extra = &doom;
+    s->a.extra = &doom;
+    bufferevent_enable(s->a.bev, EV_READ);
+    if (place == IN_OUTPUT_FILTER)
+        s->sieve.inside = free_in_filter;
+    if (place == IN_WRITE)
+        s->a.on_write = free_in_callback;
+    write_letters(s->a.bev, 10);
+    if (place == IN_INPUT_FILTER)
+        s->sieve.inside = free_in_filter;
+    if (place == IN_READ)
+        s->a.on_read = free_in_callback;
+    if (place == IN_EVENT)
+        s->a.on_event = free_in_callback;
+    send_letters(s->peer, 10);
+    settle(s->base);
+    shutdown(s->peer, SHUT_WR);
+    settle(s->base);
+    if (s->a.bev)
+        write_letters(s->a.bev, 10);
+    settle(s->base);
+    if (options & BEV_OPT_CLOSE_ON_FREE)
+        s->below = NULL;
+    close_stack(s);
+}
+
+CASE(filter_freed_inside_its_functions) /* 77 */
+{
+    for (int place = 0; place < PLACES; place++) {
+        say("place %d", place);
+        free_inside((enum place)place, true, false, 0);
+        free_inside((enum place)place, true, false, BEV_OPT_CLOSE_ON_FREE);
+        free_inside((enum place)place, true, true, 0);
+    }
+}
+
+CASE(filter_whose_underlying_is_freed) /* 77 */
+{
+    for (int place = 0; place < PLACES; place++) {
+        free_inside((enum place)place, false, true, 0);
+    }
+}
+
+CASE(filter_freed_before_and_after_its_underlying) /* 77 */
+{
+    for (int order = 0; order < 2; order++) {
+        struct stack s;
+        open_stack(&s, 0, 0);
+        bufferevent_enable(s.a.bev, EV_READ);
+        write_letters(s.a.bev, 10);
+        struct bufferevent *first = order ? s.a.bev : s.below, *second = order ? s.below : s.a.bev;
+        bufferevent_free(first);
+        settle(s.base);
+        bufferevent_free(second);
+        s.a.bev = s.below = NULL;
+        settle(s.base);
+        close_stack(&s);
+    }
+}
+
+CASE(filter_left_to_event_base_free) /* 77 */
+{
+    struct stack s;
+    open_stack(&s, 0, BEV_OPT_CLOSE_ON_FREE);
+    write_letters(s.a.bev, 10);
+    bufferevent_free(s.a.bev);
+    event_base_free(s.base);
+    say("context freed %d", s.sieve.freed);
+    close(s.peer);
+}

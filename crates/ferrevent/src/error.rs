@@ -41,6 +41,9 @@ pub enum Error {
     /// There are not so many priorities.
     #[error("there is no priority {0}")]
     Priority(u8),
+    /// The bufferevent below carries a stage already, or too many stand on each other.
+    #[error("the bufferevent below cannot carry another one")]
+    Layered,
     /// A base with a driver of one's own has no sockets and signals of the operating system.
     #[error("the base does not run on the operating system")]
     NotOnSystem,

@@ -68,12 +68,13 @@ use std::time::Duration;
 
 pub use ferrevent_core::buffer::{Buffer, BufferError, Change, End, Eol, EolStyle};
 pub use ferrevent_core::driver;
-pub use ferrevent_core::{Dirs, LoopEnd, LoopFlags, Watermark, What};
+pub use ferrevent_core::{Dirs, LoopEnd, LoopFlags, Mode, Watermark, What};
 pub use ferrevent_sys::Method;
 
 pub use crate::base::Base;
 pub use crate::bufferevent::{
-    BufferEvent, BufferEventBuilder, BufferMut, Callbacks, Condition, Handler, Listens,
+    BufferEvent, BufferEventBuilder, BufferMut, Callbacks, Condition, Handler, Listens, Progress,
+    Stage,
 };
 pub use crate::builder::{Builder, Warning};
 pub use crate::error::{Error, Result};

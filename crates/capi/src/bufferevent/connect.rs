@@ -10,7 +10,9 @@ use ferrevent_core::{StreamEvent, Trigger};
 use ferrevent_sys::{Address, Mode};
 use libc::{addrinfo, sockaddr};
 
-use super::{Bev, TRANSPORT, bev_of, guard_buffers, hold, kind_of, listen, set_public_fd, with};
+use super::{
+    Bev, TRANSPORT, bev_of, guard_buffers, hold, kind_of, listen, set_public_fd, stage, with,
+};
 use crate::abi::bufferevent;
 use crate::log;
 
@@ -21,7 +23,7 @@ pub(super) struct Candidates(Vec<Address>);
 struct Refused;
 
 /// `bufferevent_socket_connect`: 0 if the attempt has begun, or has been refused at once, which the event callback then
-/// hears; -1 otherwise. A NULL address says that the descriptor is connecting already.
+/// hears; -1 otherwise. Of a filter, the socket below connects. A NULL address says that the descriptor is connecting already.
 ///
 /// # Safety
 /// `bev` is live; `sa` is NULL or has `len` bytes.
@@ -32,9 +34,10 @@ pub unsafe extern "C" fn bufferevent_socket_connect(
     len: c_int,
 ) -> c_int {
     let bev = bev_of(bev);
-    // SAFETY: by this function's contract.
+    // SAFETY: by this function's contract; what is below a filter has the same lock.
     unsafe {
         let _held = hold(bev);
+        let bev = stage::bottom(bev);
         let begun = if sa.is_null() {
             let fd = (*bev).public.ev_read.ev_fd;
             if fd < 0 {
@@ -146,9 +149,10 @@ pub unsafe extern "C" fn bufferevent_socket_connect_hostname(
         return -1;
     }
     let bev = bev_of(bev);
-    // SAFETY: by this function's contract.
+    // SAFETY: by this function's contract; what is below a filter has the same lock.
     unsafe {
         let _held = hold(bev);
+        let bev = stage::bottom(bev);
         (*bev).dns_error = 0;
         (*bev).candidates = None;
         let mut addresses = match look_up(CStr::from_ptr(hostname), family, port) {
@@ -229,9 +233,9 @@ fn look_up(hostname: &CStr, family: c_int, port: c_int) -> Result<Vec<Address>, 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bufferevent_socket_get_dns_error(bev: *mut bufferevent) -> c_int {
     let bev = bev_of(bev);
-    // SAFETY: by this function's contract.
+    // SAFETY: by this function's contract; what is below a filter has the same lock.
     unsafe {
         let _held = hold(bev);
-        (*bev).dns_error
+        (*stage::bottom(bev)).dns_error
     }
 }

@@ -196,6 +196,13 @@ impl<H: Host> Core<H> {
         bottom
     }
 
+    /// Freeing a stage will not free what is below it.
+    pub fn keep_below(&mut self, key: StreamKey) {
+        if let Some(stage) = self.streams.get_mut(key) {
+            stage.options -= Options::CLOSE_ON_FREE;
+        }
+    }
+
     /// Its user has set callbacks of its own on a bufferevent that carries a stage: from now on those are called, and
     /// the stage hears nothing any more.
     pub fn unstage(&mut self, below: StreamKey) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ferrevent_core::buffer::{Buffer, End};
 use ferrevent_core::driver::{Fd, Kind};
-use ferrevent_core::{Dirs, Options, Watermark};
+use ferrevent_core::{Dirs, Options, StageKind, StreamKey, Watermark};
 
 use super::{BufferEvent, Descriptor, StreamSlot};
 use crate::base::Base;
@@ -131,7 +131,42 @@ impl BufferEventBuilder {
             freed: false,
             error: None,
             candidates: Vec::new(),
+            stage: None,
         });
+        self.set_up(base, bev);
+        bev
+    }
+
+    /// Makes it over the bufferevent with this key; `None` if the core refuses.
+    pub(super) fn insert_over(self, base: &mut Base, below: StreamKey) -> Option<BufferEvent> {
+        base.tick();
+        let mut options = Options::CLOSE_ON_FREE;
+        options.set(Options::DEFER_CALLBACKS, self.deferred);
+        let core = &mut base.core;
+        let driver = &mut *base.driver;
+        let kind = StageKind::PASSES_EVENTS | StageKind::HEARS_END;
+        let bev = base.streams.insert_with_key(|bev| StreamSlot {
+            key: core
+                .new_stage(bev, below, options, kind, Some(driver))
+                .unwrap_or_default(),
+            descriptor: Descriptor::None,
+            input: frozen(End::Back),
+            output: frozen(End::Front),
+            handler: Seat::Empty,
+            freed: false,
+            error: None,
+            candidates: Vec::new(),
+            stage: None,
+        });
+        if base.core.stream(base.streams[bev].key).is_none() {
+            base.streams.remove(bev);
+            return None;
+        }
+        self.set_up(base, bev);
+        Some(bev)
+    }
+
+    fn set_up(self, base: &mut Base, bev: BufferEvent) {
         for (mark, dir) in self.marks.into_iter().zip([Dirs::READ, Dirs::WRITE]) {
             if mark != Watermark::default() {
                 bev.set_watermark(base, dir, mark.low, mark.high);
@@ -147,7 +182,6 @@ impl BufferEventBuilder {
             base.core
                 .set_stream_priority(key, priority.min(u8::try_from(lowest).unwrap_or(u8::MAX)));
         }
-        bev
     }
 }
 

@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 ///
 /// A write timeout limits the attempt too: [`Condition::Timeout`] is told once, but the attempt goes on until the
 /// bufferevent is freed or connected anew.
+///
+/// Of one that stands over another, the lowest connects.
 impl BufferEvent {
     /// Starts to connect to an internet address (`bufferevent_socket_connect`). Uses the socket that the bufferevent
     /// was given, if it was; otherwise makes one, and a new one for each further attempt.
@@ -27,6 +29,10 @@ impl BufferEvent {
     /// [`Error::Io`] when the attempt cannot even begin (`ENETUNREACH`); nobody is called then. That the connection was
     /// refused, even at once, is told to the handler. [`Error::Stale`]; [`Error::NotOnSystem`].
     pub fn connect(self, base: &mut Base, address: SocketAddr) -> Result<()> {
+        let lowest = self.bottom(base);
+        if lowest != self {
+            return lowest.connect(base, address);
+        }
         self.forget_candidates(base)?;
         base.start_connect(self, &Address::from(address))
     }
@@ -38,6 +44,10 @@ impl BufferEvent {
     /// As for [`connect`](Self::connect); `ENOENT` when there is no such socket, `InvalidInput` of a path that is too
     /// long.
     pub fn connect_unix(self, base: &mut Base, path: impl AsRef<Path>) -> Result<()> {
+        let lowest = self.bottom(base);
+        if lowest != self {
+            return lowest.connect_unix(base, path);
+        }
         self.forget_candidates(base)?;
         let address = Address::unix(path.as_ref().as_os_str().as_bytes())?;
         base.start_connect(self, &address)
@@ -52,6 +62,10 @@ impl BufferEvent {
     /// # Errors
     /// [`Error::Stale`]; [`Error::NotOnSystem`].
     pub fn connect_host(self, base: &mut Base, host: &str, port: u16) -> Result<()> {
+        let lowest = self.bottom(base);
+        if lowest != self {
+            return lowest.connect_host(base, host, port);
+        }
         base.native()?;
         self.forget_candidates(base)?;
         match ferrevent_sys::resolve(host, port) {
@@ -76,6 +90,10 @@ impl BufferEvent {
     /// # Errors
     /// [`Error::Stale`]; [`Error::Io`] when there is no descriptor (`NotConnected`), or the kernel refuses to watch it.
     pub fn await_connected(self, base: &mut Base, begun: Connect) -> Result<()> {
+        let lowest = self.bottom(base);
+        if lowest != self {
+            return lowest.await_connected(base, begun);
+        }
         base.tick();
         let slot = base.slot(self).ok_or(Error::Stale)?;
         let (key, fd) = (slot.key, slot.descriptor.number());

@@ -5,12 +5,14 @@
 //! * `bytes` — the two buffers;
 //! * `connect` — connections that we start;
 //! * `handler` — whom they call back;
+//! * `stage` — those over others;
 //! * `work` — what the loop does for them.
 
 mod builder;
 mod bytes;
 mod connect;
 mod handler;
+mod stage;
 mod work;
 
 use std::any::Any;
@@ -27,6 +29,7 @@ use slotmap::new_key_type;
 pub use self::builder::BufferEventBuilder;
 pub use self::bytes::BufferMut;
 pub use self::handler::{Callbacks, Condition, Handler, Listens};
+pub use self::stage::{Progress, Stage};
 use crate::base::Base;
 use crate::error::{Error, Result};
 use crate::seat::Seat;
@@ -75,6 +78,8 @@ pub(crate) struct StreamSlot {
     error: Option<Error>,
     /// More addresses of the host, to be tried if this one fails; the next is the last.
     candidates: Vec<SocketAddr>,
+    /// What it does to the bytes, if it stands over another.
+    stage: Option<Box<dyn Stage>>,
 }
 
 /// Whose descriptor it is.
@@ -139,14 +144,15 @@ impl BufferEvent {
         Some(base.stream(self)?.priority())
     }
 
-    /// Its descriptor's number, if it has a descriptor (`bufferevent_getfd`).
+    /// Its descriptor's number, if it has a descriptor (`bufferevent_getfd`); of one over another, that of the lowest.
     pub fn fd(self, base: &Base) -> Option<RawFd> {
-        Some(base.stream(self)?.fd()).filter(|&fd| fd >= 0)
+        Some(base.stream(self.bottom(base))?.fd()).filter(|&fd| fd >= 0)
     }
 
-    /// Its socket, if it has one: to set options of it, or to look at its addresses.
+    /// Its socket, if it has one: to set options of it, or to look at its addresses; of one over another, that of the
+    /// lowest.
     pub fn socket(self, base: &Base) -> Option<BorrowedFd<'_>> {
-        match &base.slot(self)?.descriptor {
+        match &base.slot(self.bottom(base))?.descriptor {
             Descriptor::Given(fd) | Descriptor::Connected(fd) => Some(fd.as_fd()),
             Descriptor::None | Descriptor::Adopted(_) => None,
         }
@@ -168,14 +174,17 @@ impl BufferEvent {
 /// What can be set. A `bool` says whether the bufferevent exists; if it does not, nothing happens.
 impl BufferEvent {
     /// Sets whom it calls back (`bufferevent_setcb`): an object of your own, or [`Callbacks`] made of closures. The
-    /// former handler is dropped, once it has returned if it is running.
+    /// former handler is dropped, once it has returned if it is running. One that another stands over has none.
     pub fn set_handler(self, base: &mut Base, handler: impl Handler) -> bool {
-        let Some(slot) = base.slot_mut(self) else {
+        let Some(key) = base.live_key(self) else {
             return false;
         };
+        if base.core.above(key).is_some() {
+            return false;
+        }
+        let slot = &mut base.streams[self];
         let listens = handler.listens();
         let former = std::mem::replace(&mut slot.handler, Seat::Taken(Box::new(handler)));
-        let key = slot.key;
         base.core
             .set_listening(key, listens.read, listens.write, listens.event);
         drop(former);
@@ -272,7 +281,13 @@ impl BufferEvent {
     /// # Errors
     /// [`Error::Stale`]; [`Error::NotOnSystem`]; [`Error::Io`] when the kernel refuses to watch the socket. The former
     /// one is closed then.
+    ///
+    /// Of one over another, the lowest one's socket is exchanged.
     pub fn set_socket(self, base: &mut Base, socket: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
+        let lowest = self.bottom(base);
+        if lowest != self {
+            return lowest.set_socket(base, socket);
+        }
         base.native()?;
         base.tick();
         let (fd, kind) = match &socket {
@@ -298,7 +313,7 @@ impl BufferEvent {
     /// [`Error::Stale`]; [`Error::NotOnSystem`]; [`Error::Io`] when there is no connection.
     pub fn shutdown(self, base: &mut Base, how: Shutdown) -> Result<()> {
         base.native()?;
-        let slot = base.slot(self).ok_or(Error::Stale)?;
+        let slot = base.slot(self.bottom(base)).ok_or(Error::Stale)?;
         Ok(ferrevent_sys::shutdown(slot.descriptor.number(), how)?)
     }
 

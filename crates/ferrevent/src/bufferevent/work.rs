@@ -35,10 +35,15 @@ impl Base {
                 self.core.handle_connected(key, outcome)
             }
             Io::Call(callbacks) => callbacks,
-            // Nothing here makes stages.
-            Io::Process { .. } | Io::Below { .. } | Io::Announce(_) => {
+            Io::Process { dir, mode, limit } => {
+                return self.process(cookie, key, dir, mode, limit);
+            }
+            Io::Announce(callbacks) => {
+                self.call(cookie, key, callbacks);
                 return self.core.work_done(key);
             }
+            // All stages pass on what they hear.
+            Io::Below { .. } => return self.core.work_done(key),
             Io::CallDeferred => {
                 while let Some(callbacks) = self.core.next_deferred(key) {
                     self.call(cookie, key, callbacks);
@@ -66,7 +71,7 @@ impl Base {
         }
     }
 
-    fn call(&mut self, bev: BufferEvent, key: StreamKey, callbacks: Callbacks) {
+    pub(super) fn call(&mut self, bev: BufferEvent, key: StreamKey, callbacks: Callbacks) {
         if callbacks.read {
             let before = self.streams.get(bev).map_or(0, |slot| slot.input.len());
             self.with_handler(bev, |handler, base| handler.read(base, bev));
