@@ -81,6 +81,8 @@ pub(crate) enum Item<T, S> {
     Ready(StreamKey, Side),
     TimedOut(StreamKey, Side),
     Deferred(StreamKey),
+    Dial(StreamKey),
+    Attempt(StreamKey, Fd),
     Finalize(S),
     Task(T),
     Exit,
@@ -90,6 +92,7 @@ pub(crate) enum Item<T, S> {
 pub(crate) enum TimerOwner {
     Event(EventKey),
     Stream(StreamKey, Side),
+    Dial(StreamKey),
     LoopExit,
 }
 

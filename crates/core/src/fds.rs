@@ -20,6 +20,8 @@ const MAX_FD: Fd = 1 << 21;
 pub(crate) enum User {
     Event(EventKey),
     Stream(StreamKey),
+    /// One of several connection attempts of a bufferevent, which waits for writability.
+    Attempt(StreamKey),
 }
 
 #[derive(Debug, Default)]
@@ -144,6 +146,17 @@ impl FdTable {
         self.remove_user(fd, User::Stream(key));
     }
 
+    /// Adds a connection attempt. The caller then calls [`update`](Self::update).
+    pub(crate) fn add_attempt(&mut self, fd: Fd, key: StreamKey) -> io::Result<()> {
+        self.entry_mut(fd)?.users.push(User::Attempt(key));
+        Ok(())
+    }
+
+    /// Removes a connection attempt. The caller then calls [`update`](Self::update).
+    pub(crate) fn remove_attempt(&mut self, fd: Fd, key: StreamKey) {
+        self.remove_user(fd, User::Attempt(key));
+    }
+
     fn remove_user(&mut self, fd: Fd, user: User) -> bool {
         let Ok(entry) = self.entry_mut(fd) else {
             return false;
@@ -159,7 +172,7 @@ impl FdTable {
         true
     }
 
-    /// What the events on `fd` wait for, and the bufferevents on it besides.
+    /// What the events and connection attempts on `fd` wait for, and the bufferevents on it besides.
     pub(crate) fn wanted(&self, fd: Fd) -> (Interest, impl Iterator<Item = StreamKey>) {
         let entry = self.entry(fd);
         let (events, users) = entry.map_or((0, &[][..]), |e| (e.wants.events, &e.users[..]));
@@ -167,14 +180,17 @@ impl FdTable {
         let streams = if only_events { &[][..] } else { users };
         let streams = streams.iter().filter_map(|user| match user {
             User::Stream(key) => Some(*key),
-            User::Event(_) => None,
+            User::Event(_) | User::Attempt(_) => None,
         });
-        (
-            entry
-                .map(|entry| entry.wants.interest())
-                .unwrap_or_default(),
-            streams,
-        )
+        let mut interest = entry
+            .map(|entry| entry.wants.interest())
+            .unwrap_or_default();
+        let attempt = |user: &User| matches!(user, User::Attempt(_));
+        interest.set(
+            Interest::WRITE,
+            interest.contains(Interest::WRITE) || !only_events && users.iter().any(attempt),
+        );
+        (interest, streams)
     }
 
     /// Whether an event that wants edges, or levels, would meet one on `fd` that wants the other.

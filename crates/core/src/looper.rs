@@ -240,6 +240,7 @@ impl<H: Host> Core<H> {
                 match self.fds.user(report.token.fd, index) {
                     Some(User::Event(key)) => self.activate_io(key, happened(report.readiness)),
                     Some(User::Stream(key)) => self.stream_ready(key, report.readiness),
+                    Some(User::Attempt(key)) => self.attempt_ready(key, report.token.fd),
                     None => {}
                 }
             }
@@ -273,6 +274,7 @@ impl<H: Host> Core<H> {
             match owner {
                 TimerOwner::Event(key) => self.expire_event(key, deadline),
                 TimerOwner::Stream(key, side) => self.expire_stream(key, side),
+                TimerOwner::Dial(key) => self.expire_dial(key),
                 TimerOwner::LoopExit => {
                     self.run.exit_timer = None;
                     self.run.exit = true;
@@ -409,6 +411,8 @@ impl<H: Host> Core<H> {
                     io: Io::CallDeferred,
                 }))
             }
+            Item::Dial(key) => self.begin_dial(key).map(Step::Stream),
+            Item::Attempt(key, fd) => self.begin_attempt(key, fd).map(Step::Stream),
             Item::Finalize(cookie) => Some(Step::Finalize(cookie)),
             Item::Task(task) => Some(Step::Task(task)),
             Item::Exit => {

@@ -2,11 +2,12 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
-use std::os::fd::IntoRawFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::ptr;
 
 use ferrevent_core::driver::{Connect, Kind, Transport};
-use ferrevent_core::{StreamEvent, Trigger};
+use ferrevent_core::{Callbacks, Dialed, StreamEvent, Trigger};
 use ferrevent_sys::{Address, Mode};
 use libc::{addrinfo, sockaddr};
 
@@ -15,9 +16,6 @@ use super::{
 };
 use crate::abi::bufferevent;
 use crate::log;
-
-/// The addresses of a host name that are still to be tried, the next one last.
-pub(super) struct Candidates(Vec<Address>);
 
 /// Why no connection attempt began.
 struct Refused;
@@ -38,6 +36,7 @@ pub unsafe extern "C" fn bufferevent_socket_connect(
     unsafe {
         let _held = hold(bev);
         let bev = stage::bottom(bev);
+        stop_dialing(bev);
         let begun = if sa.is_null() {
             let fd = (*bev).public.ev_read.ev_fd;
             if fd < 0 {
@@ -67,8 +66,7 @@ unsafe fn connect_to(bev: *mut Bev, address: &Address) -> Result<(), Refused> {
         }
         let socket =
             ferrevent_sys::stream_socket(address.family(), SOCKET_MODE).map_err(|_| Refused)?;
-        let begun = ferrevent_sys::connect(std::os::fd::AsRawFd::as_raw_fd(&socket), address)
-            .map_err(|_| Refused)?;
+        let begun = ferrevent_sys::connect(socket.as_raw_fd(), address).map_err(|_| Refused)?;
         begin(bev, socket.into_raw_fd(), Kind::Stream, begun)
     }
 }
@@ -96,43 +94,99 @@ unsafe fn begin(bev: *mut Bev, fd: c_int, kind: Kind, begun: Connect) -> Result<
     }
 }
 
-/// The attempt has failed: begins one at the name's next address. Returns false if none is left.
+/// Begins the attempts that are due to connect to one of several addresses, and says what has come of those so far.
 ///
 /// # Safety
 /// `bev` is live and its lock held.
-pub(super) unsafe fn try_next(bev: *mut Bev) -> bool {
-    // SAFETY: by this function's contract.
+pub(super) unsafe fn dial(bev: *mut Bev) -> Callbacks {
+    // SAFETY: by this function's contract; no user code runs in here.
     unsafe {
-        loop {
-            let Some(candidates) = &mut (*bev).candidates else {
-                return false;
-            };
-            let Some(address) = candidates.0.pop() else {
-                (*bev).candidates = None;
-                return false;
-            };
-            // A socket that has failed to connect cannot be used again; the name's sockets are ours.
-            let fd = (*bev).public.ev_read.ev_fd;
-            set_public_fd(bev, -1);
-            with(bev, |inner, key| {
-                let (core, driver) = inner.parts();
-                // Taking a descriptor away waits for nothing, so that it cannot fail.
-                let _ = core.set_fd(key, -1, Kind::Stream, driver);
-                let (core, driver) = inner.parts();
-                core.closing_fd(fd, driver);
-            });
-            if fd >= 0 {
-                TRANSPORT.close(fd);
-            }
-            if connect_to(bev, &address).is_ok() {
-                return true;
+        while let Some(address) = with(bev, |inner, key| inner.core.next_attempt(key)) {
+            attempt(bev, &Address::from(address));
+        }
+        match with(bev, |inner, key| inner.core.dialed(key)) {
+            Dialed::Going => Callbacks::NONE,
+            Dialed::Failed(callbacks) => callbacks,
+            Dialed::Stands {
+                fd,
+                others,
+                callbacks,
+            } => {
+                close_all(bev, &others);
+                set_public_fd(bev, fd);
+                callbacks
             }
         }
     }
 }
 
-/// `bufferevent_socket_connect_hostname` without a resolver: the look-up blocks; all addresses are tried, one after the
-/// other; failure is told by the event callback, from the loop. 0, or -1 for a bad family or port.
+unsafe fn attempt(bev: *mut Bev, address: &Address) {
+    // SAFETY: the caller's bufferevent is live and its lock held.
+    unsafe {
+        let begun =
+            ferrevent_sys::stream_socket(address.family(), SOCKET_MODE).and_then(|socket| {
+                let begun = ferrevent_sys::connect(socket.as_raw_fd(), address)?;
+                Ok((socket, begun))
+            });
+        with(bev, |inner, key| match begun {
+            Ok((socket, begun)) => {
+                let (core, driver) = inner.parts();
+                let taken = core.attempt_begun(key, socket.as_raw_fd(), begun, driver);
+                // Of a refused attempt the socket is closed here; the core's is closed when it says so.
+                if taken.is_ok() {
+                    let _ = socket.into_raw_fd();
+                }
+            }
+            Err(error) => inner.core.attempt_failed(key, &error),
+        });
+    }
+}
+
+/// One of several attempts is said to have ended.
+///
+/// # Safety
+/// `bev` is live and its lock held.
+pub(super) unsafe fn finish_attempt(bev: *mut Bev, fd: c_int) -> Callbacks {
+    // SAFETY: by this function's contract; the core gave `fd` as that of a running attempt, which only it ends.
+    unsafe {
+        let outcome = TRANSPORT.take_error(fd);
+        if with(bev, |inner, key| {
+            inner.core.handle_attempt(key, fd, outcome)
+        }) {
+            close_all(bev, &[fd]);
+        }
+        dial(bev)
+    }
+}
+
+/// Gives up connecting to one of several addresses, if it does that.
+///
+/// # Safety
+/// `bev` is live and its lock held.
+pub(super) unsafe fn stop_dialing(bev: *mut Bev) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let fds = with(bev, |inner, key| inner.core.stop_dialing(key));
+        close_all(bev, &fds);
+    }
+}
+
+/// Closes sockets of attempts, which nobody else knows.
+unsafe fn close_all(bev: *mut Bev, fds: &[c_int]) {
+    for &fd in fds {
+        // SAFETY: the caller's bufferevent is live.
+        unsafe {
+            with(bev, |inner, _| {
+                let (core, driver) = inner.parts();
+                core.closing_fd(fd, driver);
+            });
+        }
+        TRANSPORT.close(fd);
+    }
+}
+
+/// `bufferevent_socket_connect_hostname` without a resolver: the look-up blocks; all addresses are tried (RFC 8305);
+/// failure is told by the event callback, from the loop. 0, or -1 for a bad family or port.
 ///
 /// # Safety
 /// `bev` is live; `dns` is NULL, since this library exports nothing that makes one; `hostname` is a string.
@@ -154,8 +208,8 @@ pub unsafe extern "C" fn bufferevent_socket_connect_hostname(
         let _held = hold(bev);
         let bev = stage::bottom(bev);
         (*bev).dns_error = 0;
-        (*bev).candidates = None;
-        let mut addresses = match look_up(CStr::from_ptr(hostname), family, port) {
+        stop_dialing(bev);
+        let addresses = match look_up(CStr::from_ptr(hostname), family, port) {
             Ok(addresses) => addresses,
             Err(error) => {
                 (*bev).dns_error = error;
@@ -163,22 +217,30 @@ pub unsafe extern "C" fn bufferevent_socket_connect_hostname(
                 return 0;
             }
         };
-        addresses.reverse();
-        let given = (*bev).public.ev_read.ev_fd >= 0;
-        if given {
-            // The caller's own socket has one try.
-            addresses.drain(..addresses.len().saturating_sub(1));
-        }
-        while let Some(address) = addresses.pop() {
-            if connect_to(bev, &address).is_ok() {
-                (*bev).candidates =
-                    (!addresses.is_empty()).then(|| Box::new(Candidates(addresses)));
-                return 0;
-            }
-        }
-        report_failure(bev, *libc::__errno_location());
+        connect_to_one_of(bev, addresses);
     }
     0
+}
+
+/// Connects to the first of these addresses that can be reached; that none can be is told from the loop.
+unsafe fn connect_to_one_of(bev: *mut Bev, addresses: Vec<SocketAddr>) {
+    // SAFETY: the caller's bufferevent is live and its lock held.
+    unsafe {
+        // The caller's own socket has one try.
+        let given = (*bev).public.ev_read.ev_fd >= 0;
+        if given || addresses.len() == 1 {
+            let address = addresses.first().copied().map(Address::from);
+            if address.is_none_or(|address| connect_to(bev, &address).is_err()) {
+                report_failure(bev, *libc::__errno_location());
+            }
+            return;
+        }
+        guard_buffers(bev, false);
+        with(bev, |inner, key| {
+            listen(inner, bev, key);
+            inner.core.start_dial(key, addresses);
+        });
+    }
 }
 
 unsafe fn report_failure(bev: *mut Bev, error: c_int) {
@@ -195,7 +257,7 @@ unsafe fn report_failure(bev: *mut Bev, error: c_int) {
 }
 
 /// All addresses of a name, or the resolver's error.
-fn look_up(hostname: &CStr, family: c_int, port: c_int) -> Result<Vec<Address>, c_int> {
+fn look_up(hostname: &CStr, family: c_int, port: c_int) -> Result<Vec<SocketAddr>, c_int> {
     let Ok(service) = CString::new(port.to_string()) else {
         return Err(libc::EAI_SERVICE);
     };
@@ -214,7 +276,7 @@ fn look_up(hostname: &CStr, family: c_int, port: c_int) -> Result<Vec<Address>, 
         let mut next = found;
         while let Some(info) = next.as_ref() {
             let bytes = std::slice::from_raw_parts(info.ai_addr.cast(), info.ai_addrlen as usize);
-            addresses.extend(Address::from_bytes(bytes));
+            addresses.extend(Address::from_bytes(bytes).and_then(|address| address.ip()));
             next = info.ai_next;
         }
         libc::freeaddrinfo(found);

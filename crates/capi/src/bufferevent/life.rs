@@ -6,6 +6,7 @@ use std::ptr;
 use ferrevent_core::{Dirs, Options, Stream, StreamKey};
 use libc::timeval;
 
+use super::connect::stop_dialing;
 use super::{
     Bev, SOCKET_OPS, bev_of, guard_buffers, hold, kind_of, nursery, set_public_fd, settings, with,
 };
@@ -106,7 +107,6 @@ pub(super) unsafe fn build(
             lock: lock.clone(),
             options,
             dns_error: 0,
-            candidates: None,
             stage: None,
         });
         for (buf, side) in [(input, BufferSide::Input), (output, BufferSide::Output)] {
@@ -157,7 +157,7 @@ pub unsafe extern "C" fn bufferevent_free(bev: *mut bufferevent) {
     unsafe {
         let _held = hold(bev);
         clear_callbacks(bev);
-        (*bev).candidates = None;
+        stop_dialing(bev);
         let base = (*bev).public.ev_base;
         let key = (*bev).key;
         event_base::with(base, |inner| {

@@ -40,7 +40,6 @@ use crate::base::{Inner, event_base};
 use crate::config::event_config;
 use crate::event::event_assign;
 use crate::lock::{self, Held, Lock};
-use connect::Candidates;
 
 /// How bytes move. The C library leaves `SIGPIPE` to the program, as libevent does.
 pub(crate) const TRANSPORT: Posix = Posix {
@@ -57,8 +56,6 @@ pub struct Bev {
     options: Options,
     /// The last error of a host name's look-up (`EAI_*`).
     dns_error: c_int,
-    /// Addresses of a host name that are still to be tried.
-    candidates: Option<Box<Candidates>>,
     /// What makes it a bufferevent over another.
     pub(crate) stage: Option<Box<stage::Stage>>,
 }

@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_short};
 use ferrevent_core::driver::Transport;
 use ferrevent_core::{Callbacks, Io, Options, StreamEvent, StreamKey, StreamWork};
 
-use super::{Bev, TRANSPORT, hold, listen, stage, with};
+use super::{Bev, TRANSPORT, connect, hold, listen, stage, with};
 use crate::base::{Address, drop_if_unused, event_base};
 use crate::buffer::{self, BufferOwner, BufferSide};
 use crate::debug;
@@ -43,11 +43,10 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
             }
             Io::FinishConnect { fd } => {
                 let outcome = TRANSPORT.take_error(fd);
-                if outcome.is_err() && super::connect::try_next(bev) {
-                    return;
-                }
                 with(bev, |inner, _| inner.core.handle_connected(key, outcome))
             }
+            Io::Dial => connect::dial(bev),
+            Io::FinishAttempt { fd } => connect::finish_attempt(bev, fd),
             Io::Call(callbacks) => {
                 with(bev, |_, _| ());
                 callbacks

@@ -5,6 +5,7 @@ use std::ffi::{c_int, c_short, c_void};
 use ferrevent_core::{Dirs, Watermark};
 use libc::timeval;
 
+use super::connect::stop_dialing;
 use super::{bev_of, guard_buffers, hold, kind_of, listen, set_public_fd, stage, with};
 use crate::abi::{
     bufferevent, bufferevent_data_cb, bufferevent_event_cb, event_watermark, evutil_socket_t,
@@ -243,6 +244,7 @@ pub unsafe extern "C" fn bufferevent_setfd(bev: *mut bufferevent, fd: evutil_soc
     unsafe {
         let _held = hold(bev);
         let bev = stage::bottom(bev);
+        stop_dialing(bev);
         let kind = kind_of(fd);
         set_public_fd(bev, fd);
         guard_buffers(bev, false);

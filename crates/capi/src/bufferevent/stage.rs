@@ -145,6 +145,8 @@ unsafe fn run_work(base: *mut event_base, work: StreamWork<Address<Bev>>) {
             Io::Read { .. }
             | Io::Write { .. }
             | Io::FinishConnect { .. }
+            | Io::Dial
+            | Io::FinishAttempt { .. }
             | Io::Call(_)
             | Io::CallDeferred => {}
         }

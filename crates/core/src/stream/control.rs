@@ -43,6 +43,7 @@ impl<H: Host> Core<H> {
             options,
             enabled: Dirs::WRITE,
             connecting: Connecting::No,
+            dial: None,
             half: [Half::new(Side::Read), Half::new(Side::Write)],
             priority: self.default_priority(),
             references: 1,
@@ -592,7 +593,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Takes it off its descriptor.
-    fn detach(&mut self, key: StreamKey) {
+    pub(super) fn detach(&mut self, key: StreamKey) {
         for side in Side::BOTH {
             self.disarm(key, side);
             let half = self.streams[key].side_mut(side);

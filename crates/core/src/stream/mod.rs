@@ -4,17 +4,21 @@
 //! the core each change of their lengths, and the core says what to read, what to write, and whom to call.
 //!
 //! * `control` — making, enabling, watermarks, timeouts, connecting, freeing: what the user asks for;
+//! * `dial` — connecting to a host that has several addresses;
 //! * `transfer` — what the transport answered;
 //! * `callback` — who is called when, deferred callbacks;
 //! * `layer` — bufferevents over bufferevents.
 
 mod callback;
 mod control;
+mod dial;
 mod layer;
 mod transfer;
 
 use bitflags::bitflags;
 
+use self::dial::Dial;
+pub use self::dial::Dialed;
 use crate::active::NodeId;
 use crate::driver::{Fd, Interest, Kind};
 use crate::flags::{Dirs, Options, StreamEvent};
@@ -98,6 +102,15 @@ pub enum Io {
     /// Ask the descriptor how its connection attempt ended; then
     /// [`handle_connected`](crate::Core::handle_connected).
     FinishConnect {
+        /// Which.
+        fd: Fd,
+    },
+    /// Begin the connection attempts that [`next_attempt`](crate::Core::next_attempt) gives, until it gives none; then
+    /// see what has come of it ([`dialed`](crate::Core::dialed)).
+    Dial,
+    /// Ask the descriptor how this one of several attempts ended; then
+    /// [`handle_attempt`](crate::Core::handle_attempt), and go on as for [`Dial`](Self::Dial).
+    FinishAttempt {
         /// Which.
         fd: Fd,
     },
@@ -205,6 +218,8 @@ pub struct Stream<S> {
     pub(crate) options: Options,
     pub(crate) enabled: Dirs,
     pub(crate) connecting: Connecting,
+    /// While it connects to one of several addresses.
+    dial: Option<Box<Dial>>,
     half: [Half; 2],
     pub(crate) priority: u8,
     references: u32,

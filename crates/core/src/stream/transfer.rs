@@ -418,7 +418,7 @@ impl<H: Host> Core<H> {
     }
 }
 
-fn is_transient(error: &io::Error) -> bool {
+pub(super) fn is_transient(error: &io::Error) -> bool {
     const EINPROGRESS: i32 = 115;
     matches!(
         error.kind(),
@@ -426,7 +426,7 @@ fn is_transient(error: &io::Error) -> bool {
     ) || error.raw_os_error() == Some(EINPROGRESS)
 }
 
-fn error_number(error: &io::Error) -> i32 {
+pub(super) fn error_number(error: &io::Error) -> i32 {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ECONNREFUSED,
         _ => error.raw_os_error().unwrap_or(EIO),

@@ -130,7 +130,7 @@ impl BufferEventBuilder {
             handler: Seat::Empty,
             freed: false,
             error: None,
-            candidates: Vec::new(),
+            attempts: Vec::new(),
             stage: None,
         });
         self.set_up(base, bev);
@@ -155,7 +155,7 @@ impl BufferEventBuilder {
             handler: Seat::Empty,
             freed: false,
             error: None,
-            candidates: Vec::new(),
+            attempts: Vec::new(),
             stage: None,
         });
         if base.core.stream(base.streams[bev].key).is_none() {

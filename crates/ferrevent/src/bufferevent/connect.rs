@@ -6,8 +6,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use ferrevent_core::Dirs;
-use ferrevent_core::driver::{Connect, Kind};
+use ferrevent_core::driver::{Connect, Fd, Kind};
+use ferrevent_core::{Callbacks, Dialed, Dirs, StreamKey};
 use ferrevent_sys::{Address, Mode};
 
 use super::{BufferEvent, Condition, Descriptor};
@@ -33,7 +33,7 @@ impl BufferEvent {
         if lowest != self {
             return lowest.connect(base, address);
         }
-        self.forget_candidates(base)?;
+        self.stop_dialing(base)?;
         base.start_connect(self, &Address::from(address))
     }
 
@@ -48,13 +48,15 @@ impl BufferEvent {
         if lowest != self {
             return lowest.connect_unix(base, path);
         }
-        self.forget_candidates(base)?;
+        self.stop_dialing(base)?;
         let address = Address::unix(path.as_ref().as_os_str().as_bytes())?;
         base.start_connect(self, &address)
     }
 
-    /// Looks a host up and connects to it (`bufferevent_socket_connect_hostname` without a DNS base). Its addresses
-    /// are tried one after the other; an error is told when all have failed.
+    /// Looks a host up and connects to it (`bufferevent_socket_connect_hostname` without a DNS base). If it has several
+    /// addresses, all are tried (RFC 8305): IPv4 and IPv6 take turns, each attempt has 250 ms before the next one
+    /// begins beside it, and the first connection that stands is the one. An error is told when all have failed, and
+    /// the write timeout counts from the beginning to the end. Meanwhile there is no [`socket`](Self::socket).
     ///
     /// The look-up **blocks** the thread, and so the loop. That it has failed is told to the handler, from the loop, as
     /// [`Error::Lookup`].
@@ -67,17 +69,9 @@ impl BufferEvent {
             return lowest.connect_host(base, host, port);
         }
         base.native()?;
-        self.forget_candidates(base)?;
+        self.stop_dialing(base)?;
         match ferrevent_sys::resolve(host, port) {
-            Ok(mut addresses) if !addresses.is_empty() => {
-                addresses.reverse();
-                if let Some(slot) = base.slot_mut(self) {
-                    slot.candidates = addresses;
-                }
-                if let Err(error) = base.connect_next(self) {
-                    self.fail_connect(base, error);
-                }
-            }
+            Ok(addresses) if !addresses.is_empty() => base.connect_to_one_of(self, addresses)?,
             Ok(_) => self.fail_lookup(base, host, io::ErrorKind::NotFound.into()),
             Err(error) => self.fail_lookup(base, host, error),
         }
@@ -106,8 +100,11 @@ impl BufferEvent {
             .start_connect(key, fd, kind, begun, Some(&mut *base.driver))?)
     }
 
-    fn forget_candidates(self, base: &mut Base) -> Result<()> {
-        base.slot_mut(self).ok_or(Error::Stale)?.candidates.clear();
+    pub(super) fn stop_dialing(self, base: &mut Base) -> Result<()> {
+        let key = base.slot(self).ok_or(Error::Stale)?.key;
+        for fd in base.core.stop_dialing(key) {
+            base.end_attempt(self, fd);
+        }
         Ok(())
     }
 
@@ -143,9 +140,6 @@ impl Base {
             .as_ref()
             .map_or(slot.descriptor.number(), AsRawFd::as_raw_fd);
         let begun = ferrevent_sys::connect(fd, address)?;
-        if begun == Connect::Refused && !slot.candidates.is_empty() {
-            return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into());
-        }
         let started =
             self.core
                 .start_connect(key, fd, Kind::Stream, begun, Some(&mut *self.driver));
@@ -157,19 +151,88 @@ impl Base {
         Ok(started?)
     }
 
-    /// Tries the next address of the host. Returns whether there was one.
-    ///
-    /// # Errors
-    /// The last failure, if there were some and none could even be tried.
-    pub(super) fn connect_next(&mut self, bev: BufferEvent) -> Result<bool> {
-        let mut result = Ok(false);
-        while let Some(address) = self.slot_mut(bev).and_then(|slot| slot.candidates.pop()) {
-            match self.start_connect(bev, &Address::from(address)) {
-                Ok(()) => return Ok(true),
-                Err(error) => result = Err(error),
+    /// Connects to the first of a host's addresses that can be reached.
+    fn connect_to_one_of(&mut self, bev: BufferEvent, addresses: Vec<SocketAddr>) -> Result<()> {
+        let slot = self.slot(bev).ok_or(Error::Stale)?;
+        let key = slot.key;
+        // The user's own socket has one try.
+        let given = matches!(slot.descriptor, Descriptor::Given(_));
+        if let Some(first) = addresses.first()
+            && (given || addresses.len() == 1)
+        {
+            if let Err(error) = self.start_connect(bev, &Address::from(*first)) {
+                bev.fail_connect(self, error);
+            }
+            return Ok(());
+        }
+        self.tick();
+        if let Some(slot) = self.slot_mut(bev) {
+            let former = std::mem::replace(&mut slot.descriptor, Descriptor::None);
+            self.core.start_dial(key, addresses);
+            self.close(former);
+        }
+        Ok(())
+    }
+
+    /// Begins the attempts that are due, and says what has come of those so far.
+    pub(super) fn dial(&mut self, bev: BufferEvent, key: StreamKey) -> Callbacks {
+        while let Some(address) = self.core.next_attempt(key) {
+            if let Err(error) = self.attempt(bev, key, &Address::from(address)) {
+                self.core.attempt_failed(key, &error);
             }
         }
-        result
+        match self.core.dialed(key) {
+            Dialed::Going => Callbacks::NONE,
+            Dialed::Failed(callbacks) => callbacks,
+            Dialed::Stands {
+                fd,
+                others,
+                callbacks,
+            } => {
+                for other in others {
+                    self.end_attempt(bev, other);
+                }
+                if let Some(slot) = self.streams.get_mut(bev) {
+                    let winner = slot.attempts.pop();
+                    debug_assert_eq!(winner.as_ref().map(AsRawFd::as_raw_fd), Some(fd));
+                    slot.descriptor = winner.map_or(Descriptor::None, Descriptor::Connected);
+                }
+                callbacks
+            }
+        }
+    }
+
+    fn attempt(&mut self, bev: BufferEvent, key: StreamKey, address: &Address) -> io::Result<()> {
+        let Some(slot) = self.streams.get_mut(bev) else {
+            return Ok(());
+        };
+        let socket = ferrevent_sys::stream_socket(address.family(), Mode::default())?;
+        let fd = socket.as_raw_fd();
+        let begun = ferrevent_sys::connect(fd, address)?;
+        let taken = self
+            .core
+            .attempt_begun(key, fd, begun, Some(&mut *self.driver));
+        // A refused attempt's socket is closed here; the core's is closed when it says so.
+        if taken.is_ok() {
+            slot.attempts.push(socket);
+        }
+        Ok(())
+    }
+
+    /// One of several attempts is said to have ended.
+    pub(super) fn finish_attempt(&mut self, bev: BufferEvent, key: StreamKey, fd: Fd) -> Callbacks {
+        let outcome = self.transport.take_error(fd);
+        if self.core.handle_attempt(key, fd, outcome) {
+            self.end_attempt(bev, fd);
+        }
+        self.dial(bev, key)
+    }
+
+    fn end_attempt(&mut self, bev: BufferEvent, fd: Fd) {
+        self.core.closing_fd(fd, Some(&mut *self.driver));
+        if let Some(slot) = self.streams.get_mut(bev) {
+            slot.attempts.retain(|socket| socket.as_raw_fd() != fd);
+        }
     }
 }
 
@@ -202,11 +265,7 @@ mod tests {
             bev.free(base);
         });
         bev.set_handler(&mut base, count);
-        let slot = base.slot_mut(bev).unwrap();
-        slot.candidates = addresses.iter().rev().copied().collect();
-        if let Err(error) = base.connect_next(bev) {
-            bev.fail_connect(&mut base, error);
-        }
+        base.connect_to_one_of(bev, addresses.to_vec()).unwrap();
         let watchdog = base.after(Duration::from_secs(20), |_| panic!("the test hangs"));
         while bev.exists(&base) {
             base.run_once().unwrap();

@@ -17,7 +17,7 @@ mod work;
 
 use std::any::Any;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -76,8 +76,8 @@ pub(crate) struct StreamSlot {
     pub(crate) freed: bool,
     /// Belongs to the next error that is reported, where the system's number does not tell all.
     error: Option<Error>,
-    /// More addresses of the host, to be tried if this one fails; the next is the last.
-    candidates: Vec<SocketAddr>,
+    /// The sockets of the attempts to connect to one of a host's addresses.
+    attempts: Vec<OwnedFd>,
     /// What it does to the bytes, if it stands over another.
     stage: Option<Box<dyn Stage>>,
 }
@@ -294,9 +294,9 @@ impl BufferEvent {
             Some(socket) => base.prepare(socket)?,
             None => (-1, Kind::Stream),
         };
+        self.stop_dialing(base)?;
         let slot = base.slot_mut(self).ok_or(Error::Stale)?;
         let key = slot.key;
-        slot.candidates.clear();
         let fresh = socket.map_or(Descriptor::None, Descriptor::Given);
         let former = std::mem::replace(&mut slot.descriptor, fresh);
         base.core.set_fd(key, fd, kind, Some(&mut *base.driver))?;
@@ -349,6 +349,8 @@ impl BufferEvent {
     /// Frees it (`bufferevent_free` with `BEV_OPT_CLOSE_ON_FREE`): nobody is called any more, output that was not sent
     /// is dropped, and its socket is closed before the loop waits again. Any callback may do so, its own included.
     pub fn free(self, base: &mut Base) -> bool {
+        // It is freed all the same if it never dialed.
+        let _ = self.stop_dialing(base);
         let Some(slot) = base.slot_mut(self) else {
             return false;
         };

@@ -24,16 +24,11 @@ impl Base {
                 self.core.handle_written(key, outcome, slot.output.len())
             }
             Io::FinishConnect { fd } => {
-                let mut outcome = self.transport.take_error(fd);
-                if has_failed(&outcome) {
-                    match self.connect_next(cookie) {
-                        Ok(true) => return,
-                        Ok(false) => {}
-                        Err(error) => outcome = Err(error.into()),
-                    }
-                }
+                let outcome = self.transport.take_error(fd);
                 self.core.handle_connected(key, outcome)
             }
+            Io::Dial => self.dial(cookie, key),
+            Io::FinishAttempt { fd } => self.finish_attempt(cookie, key, fd),
             Io::Call(callbacks) => callbacks,
             Io::Process { dir, mode, limit } => {
                 return self.process(cookie, key, dir, mode, limit);
@@ -102,13 +97,4 @@ impl Base {
             drop(unseated);
         }
     }
-}
-
-fn has_failed(outcome: &io::Result<()>) -> bool {
-    outcome.as_ref().is_err_and(|error| {
-        !matches!(
-            error.kind(),
-            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-        )
-    })
 }

@@ -293,6 +293,7 @@ impl Shell {
             Io::Process { .. } | Io::Below { .. } | Io::Announce(_) => {
                 panic!("nobody makes stages here")
             }
+            Io::Dial | Io::FinishAttempt { .. } => unreachable!("nothing dials here"),
             Io::Call(callbacks) => {
                 user.did(self, stream, Did::Call);
                 callbacks

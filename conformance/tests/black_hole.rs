@@ -1,0 +1,54 @@
+//! A host whose IPv6 address swallows every packet: a connection by name stands all the same, and soon (RFC 8305).
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use ferrevent_workbench::{
+    Folder, HALF_REACHABLE, HOSTS, REACHABLE, compile_c, in_black_hole, library, run, with_library,
+};
+
+/// 250 ms belong to the first attempt.
+const FIRST_ATTEMPT: Duration = Duration::from_millis(250);
+const LIMIT: Duration = Duration::from_millis(300);
+
+/// A busy machine makes it longer, never shorter: one good run of these shows what the library does.
+const RUNS: usize = 5;
+
+#[test]
+fn a_connection_by_name_stands_within_300_ms() {
+    let folder = Folder::create().expect("a temporary folder");
+    let program = folder.path().join("by_name");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("stress/by_name.c");
+    compile_c(&[&source], &program, &["event"]).expect("the program compiles");
+    let hosts = folder.path().join("hosts");
+    fs::write(&hosts, HOSTS).expect("the hosts file is written");
+
+    let mut command = Command::new(&program);
+    command.args([HALF_REACHABLE, REACHABLE]);
+    with_library(&mut command, &library().expect("the library builds"));
+    let mut command = match in_black_hole(&command, &hosts) {
+        Ok(command) => command,
+        Err(reason) => {
+            // Not `eprintln!`: what it prints is kept back when a test passes.
+            let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+            return;
+        }
+    };
+    let mut times = Vec::new();
+    for _ in 0..RUNS {
+        let output = run(&mut command, Duration::from_secs(10)).expect("it ends in time");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let time = text.trim_end().parse().map(Duration::from_micros);
+        let time = time.unwrap_or_else(|_| panic!("{}: {text}{errors}", output.status));
+        assert!(time >= FIRST_ATTEMPT, "{time:?}: was there a black hole?");
+        times.push(time);
+        if time < LIMIT {
+            return;
+        }
+    }
+    panic!("{times:?}");
+}
