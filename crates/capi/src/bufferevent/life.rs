@@ -249,7 +249,7 @@ pub unsafe extern "C" fn bufferevent_base_set(
     // SAFETY: by this function's contract. The two bases' locks are not held together.
     unsafe {
         let _held = hold(bev);
-        if (*bev).stage.is_some() {
+        if (*bev).stage.is_some() || super::pair::is_pair(bev) {
             return -1;
         }
         if ptr::eq((*bev).public.ev_base, base) {

@@ -6,12 +6,14 @@
 //! * `run`: what the loop does with it — transfers and callbacks;
 //! * `connect`: starting connections;
 //! * `data`: reading, writing, triggering;
+//! * `pair`: bufferevents that are each other's transport;
 //! * `stage`: bufferevents over others; `filter`: those whose functions are the program's.
 
 mod connect;
 mod data;
 mod filter;
 mod life;
+mod pair;
 mod run;
 mod settings;
 pub(crate) mod stage;
@@ -20,6 +22,7 @@ pub use connect::*;
 pub use data::*;
 pub use filter::*;
 pub use life::*;
+pub use pair::*;
 pub(crate) use run::{buffer_changed, finalize, run};
 pub use settings::*;
 pub use stage::{bufferevent_flush, bufferevent_get_underlying};
@@ -31,7 +34,7 @@ use std::sync::OnceLock;
 
 use ferrevent_core::buffer::End;
 use ferrevent_core::driver::{Fd, Kind, Transport};
-use ferrevent_core::{Options, Stream, StreamKey};
+use ferrevent_core::{Options, StreamKey};
 use ferrevent_sys::Posix;
 
 use crate::abi::bufferevent;
@@ -84,7 +87,7 @@ unsafe fn with<R>(bev: *mut Bev, f: impl FnOnce(&mut Inner, StreamKey) -> R) -> 
     unsafe {
         let (base, key) = ((*bev).public.ev_base, (*bev).key);
         let (result, due) = event_base::with(base, |inner| {
-            if inner.core.stream(key).is_some_and(Stream::needs_time) {
+            if inner.core.needs_time_for(key) {
                 inner.refresh_clock();
             }
             let result = f(inner, key);

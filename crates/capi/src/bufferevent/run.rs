@@ -52,7 +52,7 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
                 callbacks
             }
             Io::CallDeferred => return run_deferred(base, bev, key),
-            Io::Process { .. } | Io::Below { .. } | Io::Announce(_) => {
+            Io::Process { .. } | Io::Below { .. } | Io::Announce(_) | Io::Move { .. } => {
                 return stage::run_due(base, [work]);
             }
         };

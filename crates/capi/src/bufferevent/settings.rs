@@ -6,6 +6,7 @@ use ferrevent_core::{Dirs, Watermark};
 use libc::timeval;
 
 use super::connect::stop_dialing;
+use super::pair::is_pair;
 use super::{bev_of, guard_buffers, hold, kind_of, listen, set_public_fd, stage, with};
 use crate::abi::{
     bufferevent, bufferevent_data_cb, bufferevent_event_cb, event_watermark, evutil_socket_t,
@@ -233,7 +234,7 @@ pub unsafe extern "C" fn bufferevent_settimeout(bev: *mut bufferevent, read: c_i
     unsafe { bufferevent_set_timeouts(bev, &seconds(read), &seconds(write)) };
 }
 
-/// `bufferevent_setfd`: of a filter, that of the socket below.
+/// `bufferevent_setfd`: of a filter, that of the socket below. 0, or -1 for a pair, which has none.
 ///
 /// # Safety
 /// `bev` is live.
@@ -244,6 +245,9 @@ pub unsafe extern "C" fn bufferevent_setfd(bev: *mut bufferevent, fd: evutil_soc
     unsafe {
         let _held = hold(bev);
         let bev = stage::bottom(bev);
+        if is_pair(bev) {
+            return -1;
+        }
         stop_dialing(bev);
         let kind = kind_of(fd);
         set_public_fd(bev, fd);

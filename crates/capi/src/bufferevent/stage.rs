@@ -11,9 +11,11 @@ use ferrevent_core::{
     StreamWork,
 };
 
+use smallvec::SmallVec;
+
 use super::life::build;
 use super::run::call;
-use super::{Bev, bev_of, hold, with};
+use super::{Bev, bev_of, hold, pair, with};
 use crate::abi::bufferevent;
 use crate::base::{Address, Inner, dirs, event_base};
 use crate::buffer;
@@ -107,14 +109,8 @@ pub(crate) unsafe fn run_due(
         while let Some(work) = next {
             // SAFETY: by this function's contract, and the core's for what comes after.
             unsafe {
-                run_work(base, work);
-                // What the report makes due belongs to the same stack, of which one works at a time.
-                let more = event_base::with(base, |inner| {
-                    inner.core.work_done(work.key);
-                    inner.settle();
-                    inner.core.take_due()
-                });
-                let mut more = more.into_iter();
+                let mut more = run_work(base, work).into_iter();
+                // As a rule there is one at most: of a stack, one works at a time.
                 next = more.next();
                 if more.len() > 0 {
                     run_due(base, more);
@@ -124,8 +120,11 @@ pub(crate) unsafe fn run_due(
     }
 }
 
-/// One piece of work, without the report that it is done.
-unsafe fn run_work(base: *mut event_base, work: StreamWork<Address<Bev>>) {
+/// Does one piece of work and reports it. Gives what that has made due.
+unsafe fn run_work(
+    base: *mut event_base,
+    work: StreamWork<Address<Bev>>,
+) -> SmallVec<[StreamWork<Address<Bev>>; 2]> {
     let (key, bev) = (work.key, work.cookie.0);
     // SAFETY: the bufferevent is kept alive for the work. Its stage's functions are copied out, since the user code that
     // they run may free it.
@@ -141,15 +140,21 @@ unsafe fn run_work(base: *mut event_base, work: StreamWork<Address<Bev>>) {
                 }
             }
             Io::Announce(callbacks) => call(base, bev, key, callbacks),
-            // The others are the loop's own.
+            Io::Move { limit } => return pair::move_bytes(base, bev, key, limit),
+            // The others are the loop's own, and have no such report.
             Io::Read { .. }
             | Io::Write { .. }
             | Io::FinishConnect { .. }
             | Io::Dial
             | Io::FinishAttempt { .. }
             | Io::Call(_)
-            | Io::CallDeferred => {}
+            | Io::CallDeferred => return SmallVec::new(),
         }
+        event_base::with(base, |inner| {
+            inner.core.work_done(key);
+            inner.settle();
+            inner.core.take_due()
+        })
     }
 }
 
@@ -243,7 +248,8 @@ pub unsafe extern "C" fn bufferevent_get_underlying(bev: *mut bufferevent) -> *m
 }
 
 /// `bufferevent_flush`: on a socket it does nothing, and returns 0. A filter is run, and then what is below is flushed;
-/// 1 if the filter did anything, otherwise 0.
+/// 1 if the filter did anything, otherwise 0. The ends of a pair exchange what they have, and the other end is told the end of
+/// the stream if the mode says so; 0, or -1 if the other end is freed.
 ///
 /// # Safety
 /// `bev` is live.
@@ -262,6 +268,12 @@ pub unsafe extern "C" fn bufferevent_flush(
     // SAFETY: by this function's contract; the reference keeps the bufferevent over the filter's function.
     unsafe {
         let _held = hold(bev);
+        if pair::is_pair(bev) {
+            let paired = with(bev, |inner, key| {
+                inner.core.flush(key, dirs(what), mode, true)
+            });
+            return if paired { 0 } else { -1 };
+        }
         if (*bev).stage.is_none() {
             return 0;
         }

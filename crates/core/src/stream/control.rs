@@ -238,7 +238,7 @@ impl<H: Host> Core<H> {
             if was_empty {
                 self.restart_stream_timer(key, Side::Write);
             }
-            return self.stage_output(key);
+            return self.layered_output(key);
         }
         // While connecting, the timeout is the attempt's.
         if was_empty && stream.connecting == Connecting::No {
@@ -410,10 +410,14 @@ impl<H: Host> Core<H> {
     pub(super) fn arm(&mut self, key: StreamKey, side: Side) {
         self.take_back_timeout(key, side);
         let stream = &mut self.streams[key];
-        if let Some(below) = stream.below() {
+        if stream.is_layered() {
+            let below = stream.below();
             stream.side_mut(side).armed = true;
             self.restart_stream_timer(key, side);
-            return self.stage_armed(key, below, side);
+            return match below {
+                Some(below) => self.stage_armed(key, below, side),
+                None => self.pair_armed(key, side),
+            };
         }
         let usable = stream.is_usable();
         let connecting = stream.connecting != Connecting::No;
@@ -441,11 +445,11 @@ impl<H: Host> Core<H> {
     /// Stops waiting for the transport.
     pub(super) fn disarm(&mut self, key: StreamKey, side: Side) {
         let stream = &mut self.streams[key];
-        let below = stream.below();
+        let (layered, below) = (stream.is_layered(), stream.below());
         let half = stream.side_mut(side);
         if half.armed {
             half.armed = false;
-            if below.is_none() {
+            if !layered {
                 self.pending -= 1;
             }
         }

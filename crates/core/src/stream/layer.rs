@@ -21,6 +21,7 @@
 use bitflags::bitflags;
 use smallvec::SmallVec;
 
+use super::pair::Pair;
 use super::{Callbacks, Io, Side, Stream, StreamWork, Suspend};
 use crate::base::{Core, Host, StreamKey};
 use crate::driver::{Driver, Kind};
@@ -92,6 +93,7 @@ pub(super) enum Link {
     #[default]
     Socket,
     Over(Over),
+    Pair(Pair),
 }
 
 /// A stage's state.
@@ -187,6 +189,30 @@ impl<H: Host> Core<H> {
         Some((above, self.streams.get(above)?.cookie))
     }
 
+    /// Whether the time matters to what is done with a bufferevent: it has a timeout, or one that it is connected with
+    /// inside the process.
+    #[inline]
+    pub fn needs_time_for(&self, key: StreamKey) -> bool {
+        let Some(stream) = self.streams.get(key) else {
+            return false;
+        };
+        stream.is_timed() || stream.extra.is_some() && self.stack_needs_time(key)
+    }
+
+    fn stack_needs_time(&self, key: StreamKey) -> bool {
+        let timed = |key| self.streams.get(key).is_some_and(Stream::is_timed);
+        let bottom = self.bottom(key);
+        let mut at = Some(bottom);
+        while let Some(stage) = at {
+            if timed(stage) {
+                return true;
+            }
+            at = self.above_key(stage);
+        }
+        self.partner(bottom)
+            .is_some_and(|(partner, _)| timed(partner))
+    }
+
     /// The lowest of a stack: the one with the descriptor, if any has one.
     pub fn bottom(&self, key: StreamKey) -> StreamKey {
         let mut bottom = key;
@@ -239,14 +265,19 @@ impl<H: Host> Core<H> {
     /// sends what it has in any case.
     ///
     /// `silent`: the caller looks at the input when this is done, so that the read callback is not called.
-    pub fn flush(&mut self, key: StreamKey, dirs: Dirs, mode: Mode, silent: bool) {
+    ///
+    /// The two ends of a pair exchange what they have in these directions, whatever their marks and even if nobody reads
+    /// (not in normal mode), and the other end is told if this was the end. Returns false for an end that is alone.
+    pub fn flush(&mut self, key: StreamKey, dirs: Dirs, mode: Mode, silent: bool) -> bool {
         let Some(over) = self.over_mut(key) else {
-            return;
+            let layered = self.streams.get(key).is_some_and(Stream::is_layered);
+            return !layered || self.flush_pair(key, dirs, mode);
         };
         over.flushed = false;
         over.silent = silent;
         over.flush_below = Some((dirs, mode));
         self.request_process(key, dirs, mode);
+        true
     }
 
     /// Whether the last flush had anything done, once the work is.
@@ -389,8 +420,11 @@ impl<H: Host> Core<H> {
         self.request_process(key, Dirs::all(), Mode::Normal);
     }
 
-    /// There may be output for a stage to work on.
-    pub(super) fn stage_output(&mut self, key: StreamKey) {
+    /// There may be output to go down, or over to the other end.
+    pub(super) fn layered_output(&mut self, key: StreamKey) {
+        if self.over(key).is_none() {
+            return self.consider_move(key);
+        }
         if self.streams[key].side(Side::Write).len > 0 {
             self.note_due(key, Side::Write, Mode::Normal);
             self.start_stack(key);
@@ -408,8 +442,9 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// A stage is freed: what is below is its own again, or is freed too.
+    /// It is freed: what is below is its own again, or is freed too; the other end of a pair is alone.
     pub(super) fn unlink(&mut self, key: StreamKey) {
+        self.part_pair(key);
         let Some(over) = self.over_mut(key) else {
             return;
         };
@@ -454,7 +489,7 @@ impl<H: Host> Core<H> {
     fn over_mut(&mut self, key: StreamKey) -> Option<&mut Over> {
         match &mut self.streams.get_mut(key)?.extra.as_mut()?.link {
             Link::Over(over) => Some(over),
-            Link::Socket => None,
+            Link::Socket | Link::Pair(_) => None,
         }
     }
 
@@ -627,7 +662,7 @@ impl<S> Stream<S> {
     fn over(&self) -> Option<&Over> {
         match &self.extra.as_ref()?.link {
             Link::Over(over) => Some(over),
-            Link::Socket => None,
+            Link::Socket | Link::Pair(_) => None,
         }
     }
 

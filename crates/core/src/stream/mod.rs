@@ -7,12 +7,14 @@
 //! * `dial` — connecting to a host that has several addresses;
 //! * `transfer` — what the transport answered;
 //! * `callback` — who is called when, deferred callbacks;
-//! * `layer` — bufferevents over bufferevents.
+//! * `layer` — bufferevents over bufferevents;
+//! * `pair` — bufferevents that are each other's transport.
 
 mod callback;
 mod control;
 mod dial;
 mod layer;
+mod pair;
 mod transfer;
 
 use bitflags::bitflags;
@@ -135,6 +137,12 @@ pub enum Io {
         event: StreamEvent,
         /// The operating system's error number that belongs to it; 0: none.
         error: i32,
+    },
+    /// Move bytes from the output of a pair's end to the input of [`move_target`](crate::Core::move_target); then
+    /// [`handle_moved`](crate::Core::handle_moved).
+    Move {
+        /// At most so many.
+        limit: usize,
     },
     /// Only call back; then [`work_done`](crate::Core::work_done).
     Announce(Callbacks),
@@ -297,12 +305,6 @@ impl<S> Stream<S> {
     /// Whether it has a timeout, so that the time matters to it.
     pub fn is_timed(&self) -> bool {
         self.half.iter().any(|half| half.timeout > 0)
-    }
-
-    /// Whether the time matters to what is done with it: it has a timeout, or stands in a stack where others may.
-    #[inline]
-    pub fn needs_time(&self) -> bool {
-        self.is_timed() || self.extra.is_some()
     }
 
     /// Whether the user has freed it; other references may still keep it.

@@ -328,6 +328,7 @@ impl<H: Host> Core<H> {
             self.push_ready(key, Side::Read);
         }
         if layered {
+            // A pair has nothing that waits for the loop.
             self.resume_stage(key);
         }
     }

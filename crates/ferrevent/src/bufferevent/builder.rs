@@ -118,20 +118,13 @@ impl BufferEventBuilder {
 
     fn insert(self, base: &mut Base, descriptor: Descriptor, fd: Fd, kind: Kind) -> BufferEvent {
         base.tick();
-        let mut options = Options::CLOSE_ON_FREE;
-        options.set(Options::DEFER_CALLBACKS, self.deferred);
+        let options = self.options();
         let core = &mut base.core;
         let bev = base.streams.insert_with_key(|bev| StreamSlot {
             // Only UNLOCK_CALLBACKS, which is not ours, can be refused; a key of nothing is as good as a freed one.
             key: core.new_stream(bev, fd, kind, options).unwrap_or_default(),
             descriptor,
-            input: frozen(End::Back),
-            output: frozen(End::Front),
-            handler: Seat::Empty,
-            freed: false,
-            error: None,
-            attempts: Vec::new(),
-            stage: None,
+            ..slot_without_socket()
         });
         self.set_up(base, bev);
         bev
@@ -140,8 +133,7 @@ impl BufferEventBuilder {
     /// Makes it over the bufferevent with this key; `None` if the core refuses.
     pub(super) fn insert_over(self, base: &mut Base, below: StreamKey) -> Option<BufferEvent> {
         base.tick();
-        let mut options = Options::CLOSE_ON_FREE;
-        options.set(Options::DEFER_CALLBACKS, self.deferred);
+        let options = self.options();
         let core = &mut base.core;
         let driver = &mut *base.driver;
         let kind = StageKind::PASSES_EVENTS | StageKind::HEARS_END;
@@ -149,14 +141,7 @@ impl BufferEventBuilder {
             key: core
                 .new_stage(bev, below, options, kind, Some(driver))
                 .unwrap_or_default(),
-            descriptor: Descriptor::None,
-            input: frozen(End::Back),
-            output: frozen(End::Front),
-            handler: Seat::Empty,
-            freed: false,
-            error: None,
-            attempts: Vec::new(),
-            stage: None,
+            ..slot_without_socket()
         });
         if base.core.stream(base.streams[bev].key).is_none() {
             base.streams.remove(bev);
@@ -166,7 +151,13 @@ impl BufferEventBuilder {
         Some(bev)
     }
 
-    fn set_up(self, base: &mut Base, bev: BufferEvent) {
+    pub(super) fn options(&self) -> Options {
+        let mut options = Options::CLOSE_ON_FREE;
+        options.set(Options::DEFER_CALLBACKS, self.deferred);
+        options
+    }
+
+    pub(super) fn set_up(self, base: &mut Base, bev: BufferEvent) {
         for (mark, dir) in self.marks.into_iter().zip([Dirs::READ, Dirs::WRITE]) {
             if mark != Watermark::default() {
                 bev.set_watermark(base, dir, mark.low, mark.high);
@@ -182,6 +173,21 @@ impl BufferEventBuilder {
             base.core
                 .set_stream_priority(key, priority.min(u8::try_from(lowest).unwrap_or(u8::MAX)));
         }
+    }
+}
+
+/// A slot whose key is still to be set.
+pub(super) fn slot_without_socket() -> StreamSlot {
+    StreamSlot {
+        key: StreamKey::default(),
+        descriptor: Descriptor::None,
+        input: frozen(End::Back),
+        output: frozen(End::Front),
+        handler: Seat::Empty,
+        freed: false,
+        error: None,
+        attempts: Vec::new(),
+        stage: None,
     }
 }
 

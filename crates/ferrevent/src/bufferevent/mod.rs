@@ -5,6 +5,7 @@
 //! * `bytes` — the two buffers;
 //! * `connect` — connections that we start;
 //! * `handler` — whom they call back;
+//! * `pair` — those that are each other's transport;
 //! * `stage` — those over others;
 //! * `work` — what the loop does for them.
 
@@ -12,6 +13,7 @@ mod builder;
 mod bytes;
 mod connect;
 mod handler;
+mod pair;
 mod stage;
 mod work;
 

@@ -33,6 +33,7 @@ impl Base {
             Io::Process { dir, mode, limit } => {
                 return self.process(cookie, key, dir, mode, limit);
             }
+            Io::Move { limit } => return self.move_bytes(cookie, key, limit),
             Io::Announce(callbacks) => {
                 self.call(cookie, key, callbacks);
                 return self.core.work_done(key);

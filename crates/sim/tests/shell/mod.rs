@@ -290,8 +290,8 @@ impl Shell {
                 user.did(self, stream, Did::FinishConnect { outcome });
                 self.core.handle_connected(key, result)
             }
-            Io::Process { .. } | Io::Below { .. } | Io::Announce(_) => {
-                panic!("nobody makes stages here")
+            Io::Process { .. } | Io::Below { .. } | Io::Announce(_) | Io::Move { .. } => {
+                panic!("nobody makes stages and pairs here")
             }
             Io::Dial | Io::FinishAttempt { .. } => unreachable!("nothing dials here"),
             Io::Call(callbacks) => {
