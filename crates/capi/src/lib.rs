@@ -14,6 +14,7 @@ pub mod buffer;
 pub mod bufferevent;
 pub mod config;
 pub mod debug;
+pub mod dns;
 pub mod event;
 pub mod finalize;
 pub mod inspect;

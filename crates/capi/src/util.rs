@@ -9,3 +9,6 @@ pub mod random;
 pub mod resolve;
 pub mod socket;
 pub mod text;
+
+pub(crate) use address::{scoped_ipv6, socket_address};
+pub(crate) use random::random_bytes;

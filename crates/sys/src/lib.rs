@@ -9,6 +9,7 @@
 
 mod address;
 mod clock;
+mod datagram;
 mod epoll;
 mod poll;
 mod readiness;
@@ -21,6 +22,9 @@ mod waker;
 
 pub use address::{Address, resolve};
 pub use clock::{monotonic, realtime};
+pub use datagram::{
+    client_socket, configured_families, datagram_socket, is_stream, receive_datagram, send_datagram,
+};
 pub use epoll::Epoll;
 pub use poll::Poll;
 pub use select::Select;

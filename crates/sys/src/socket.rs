@@ -23,7 +23,7 @@ pub struct Mode {
 }
 
 impl Mode {
-    fn bits(self) -> i32 {
+    pub(crate) fn bits(self) -> i32 {
         let blocking = if self.blocking {
             0
         } else {
@@ -289,14 +289,14 @@ fn set_flag(fd: Fd, get: i32, set: i32, flag: i32, on: bool) -> io::Result<()> {
     check(unsafe { libc::fcntl(fd, set, new) })
 }
 
-fn owned(fd: i32) -> io::Result<OwnedFd> {
+pub(crate) fn owned(fd: i32) -> io::Result<OwnedFd> {
     check(fd)?;
     // SAFETY: the kernel has just made this descriptor, so nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// The system's error if a call's result is negative.
-fn check(result: i32) -> io::Result<()> {
+pub(crate) fn check(result: i32) -> io::Result<()> {
     if result < 0 {
         Err(io::Error::last_os_error())
     } else {

@@ -8,6 +8,7 @@ use libc::timeval;
 use super::{Address, Task, event_base};
 use crate::abi::event_callback_fn;
 use crate::buffer::evbuffer;
+use crate::dns::{self, evdns_request};
 use crate::event::{self as events, nanoseconds};
 
 /// `event_base_loopexit`: after the pass in which `tv` has passed; NULL: after this one.
@@ -168,5 +169,23 @@ pub(crate) unsafe fn push_buffer_task(base: *mut event_base, buf: *mut evbuffer)
             inner.core.push_task(priority, Task::Buffer(Address(buf)));
             inner.settle();
         });
+    }
+}
+
+/// Has a look-up's callback called from the loop. A base that has been freed calls nobody.
+///
+/// # Safety
+/// `base` is or was live; the task takes `request` over.
+pub(crate) unsafe fn push_dns_task(base: *mut event_base, request: *mut evdns_request) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let pushed = event_base::try_with(base, |inner| {
+            let priority = inner.core.default_priority();
+            inner.core.push_task(priority, Task::Dns(Address(request)));
+            inner.settle();
+        });
+        if pushed.is_none() {
+            dns::discard(request);
+        }
     }
 }

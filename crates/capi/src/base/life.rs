@@ -5,15 +5,15 @@ use std::ffi::c_int;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use ferrevent_core::Core;
 use ferrevent_core::driver::Driver;
+use ferrevent_core::{Core, Step};
 use ferrevent_sys::{SignalInbox, monotonic};
 
 use super::run::run_step;
-use super::{Inner, event_base};
+use super::{Inner, Task, event_base};
 use crate::config::event_config;
 use crate::lock::Leaf;
-use crate::{debug, event as events, lock, log};
+use crate::{debug, dns, event as events, lock, log};
 
 pub(crate) fn new_base(config: &event_config) -> *mut event_base {
     let Some(driver) = config.open_driver() else {
@@ -122,7 +122,11 @@ unsafe fn free_base(base: *mut event_base, finalize: bool) {
         }
         let next = || event_base::with(base, |inner| inner.core.take_final_item());
         while let Some(item) = finalize.then(next).flatten() {
-            run_step(base, item);
+            match item {
+                // The program does not expect answers any more.
+                Step::Task(Task::Dns(request)) => dns::discard(request.0),
+                item => run_step(base, item),
+            }
         }
         event_base::with(base, |inner| inner.freed = true);
         drop_if_unused(base);

@@ -27,6 +27,7 @@ use libc::timeval;
 use crate::abi::event;
 use crate::buffer::evbuffer;
 use crate::bufferevent::Bev;
+use crate::dns::evdns_request;
 use crate::event::Once;
 use crate::lock::Leaf;
 use crate::log;
@@ -78,6 +79,8 @@ pub(crate) enum Task {
     Buffer(Address<evbuffer>),
     /// The event's function is a finalizer now (`event_finalize`).
     Finalizer(Address<event>),
+    /// A look-up of a name has ended; the task owns the request.
+    Dns(Address<evdns_request>),
 }
 
 /// An event base.

@@ -7,7 +7,7 @@ use ferrevent_sys::monotonic;
 
 use super::wait::wait;
 use super::{CHost, Task, event_base, this_thread};
-use crate::{buffer, bufferevent, event as events, finalize, log};
+use crate::{buffer, bufferevent, dns, event as events, finalize, log};
 
 /// `event_base_dispatch`
 ///
@@ -130,6 +130,7 @@ pub(super) unsafe fn run_step(base: *mut event_base, step: Step<CHost>) {
             Step::Finalize(bev) => bufferevent::finalize(base, bev.0),
             Step::Task(Task::Buffer(buffer)) => buffer::run_deferred(buffer.0),
             Step::Task(Task::Finalizer(ev)) => finalize::run(ev.0),
+            Step::Task(Task::Dns(request)) => dns::run(request.0),
             // Events run by `run_event`; the others are the loop's own.
             Step::Event(_) | Step::Wait { .. } | Step::Done(_) => {}
         }

@@ -1,16 +1,15 @@
 //! Starting connections.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::mem::MaybeUninit;
+use std::ffi::c_int;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, IntoRawFd};
-use std::ptr;
 
 use ferrevent_core::driver::{Connect, Kind, Transport};
 use ferrevent_core::{Callbacks, Dialed, StreamEvent, Trigger};
 use ferrevent_sys::{Address, Mode};
-use libc::{addrinfo, sockaddr};
+use libc::sockaddr;
 
+use super::hostname::forget_look_up;
 use super::{
     Bev, TRANSPORT, bev_of, guard_buffers, hold, kind_of, listen, set_public_fd, stage, with,
 };
@@ -36,6 +35,7 @@ pub unsafe extern "C" fn bufferevent_socket_connect(
     unsafe {
         let _held = hold(bev);
         let bev = stage::bottom(bev);
+        forget_look_up(bev);
         stop_dialing(bev);
         let begun = if sa.is_null() {
             let fd = (*bev).public.ev_read.ev_fd;
@@ -185,46 +185,12 @@ unsafe fn close_all(bev: *mut Bev, fds: &[c_int]) {
     }
 }
 
-/// `bufferevent_socket_connect_hostname` without a resolver: the look-up blocks; all addresses are tried (RFC 8305);
-/// failure is told by the event callback, from the loop. 0, or -1 for a bad family or port.
+/// Connects to the first of these addresses that can be reached; that none can be is told from the loop.
 ///
 /// # Safety
-/// `bev` is live; `dns` is NULL, since this library exports nothing that makes one; `hostname` is a string.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn bufferevent_socket_connect_hostname(
-    bev: *mut bufferevent,
-    _dns: *mut c_void,
-    family: c_int,
-    hostname: *const c_char,
-    port: c_int,
-) -> c_int {
-    let families = [libc::AF_INET, libc::AF_INET6, libc::AF_UNSPEC];
-    if !families.contains(&family) || !(1..=65535).contains(&port) || hostname.is_null() {
-        return -1;
-    }
-    let bev = bev_of(bev);
-    // SAFETY: by this function's contract; what is below a filter has the same lock.
-    unsafe {
-        let _held = hold(bev);
-        let bev = stage::bottom(bev);
-        (*bev).dns_error = 0;
-        stop_dialing(bev);
-        let addresses = match look_up(CStr::from_ptr(hostname), family, port) {
-            Ok(addresses) => addresses,
-            Err(error) => {
-                (*bev).dns_error = error;
-                report_failure(bev, 0);
-                return 0;
-            }
-        };
-        connect_to_one_of(bev, addresses);
-    }
-    0
-}
-
-/// Connects to the first of these addresses that can be reached; that none can be is told from the loop.
-unsafe fn connect_to_one_of(bev: *mut Bev, addresses: Vec<SocketAddr>) {
-    // SAFETY: the caller's bufferevent is live and its lock held.
+/// `bev` is live and its lock held.
+pub(super) unsafe fn connect_to_one_of(bev: *mut Bev, addresses: Vec<SocketAddr>) {
+    // SAFETY: by this function's contract.
     unsafe {
         // The caller's own socket has one try.
         let given = (*bev).public.ev_read.ev_fd >= 0;
@@ -243,8 +209,12 @@ unsafe fn connect_to_one_of(bev: *mut Bev, addresses: Vec<SocketAddr>) {
     }
 }
 
-unsafe fn report_failure(bev: *mut Bev, error: c_int) {
-    // SAFETY: the caller's bufferevent is live and its lock held.
+/// Has the event callback told from the loop that connecting has failed.
+///
+/// # Safety
+/// `bev` is live and its lock held.
+pub(super) unsafe fn report_failure(bev: *mut Bev, error: c_int) {
+    // SAFETY: by this function's contract.
     unsafe {
         with(bev, |inner, key| {
             listen(inner, bev, key);
@@ -253,51 +223,5 @@ unsafe fn report_failure(bev: *mut Bev, error: c_int) {
                 .core
                 .trigger_event(key, StreamEvent::ERROR, error, Trigger::DEFER);
         });
-    }
-}
-
-/// All addresses of a name, or the resolver's error.
-fn look_up(hostname: &CStr, family: c_int, port: c_int) -> Result<Vec<SocketAddr>, c_int> {
-    let Ok(service) = CString::new(port.to_string()) else {
-        return Err(libc::EAI_SERVICE);
-    };
-    let mut found: *mut addrinfo = ptr::null_mut();
-    let mut addresses = Vec::new();
-    // SAFETY: a zeroed `addrinfo` is the documented way to give hints; the list is walked before it is freed, once.
-    unsafe {
-        let mut hints = MaybeUninit::<addrinfo>::zeroed().assume_init();
-        hints.ai_family = family;
-        hints.ai_protocol = libc::IPPROTO_TCP;
-        hints.ai_socktype = libc::SOCK_STREAM;
-        let error = libc::getaddrinfo(hostname.as_ptr(), service.as_ptr(), &hints, &mut found);
-        if error != 0 {
-            return Err(error);
-        }
-        let mut next = found;
-        while let Some(info) = next.as_ref() {
-            let bytes = std::slice::from_raw_parts(info.ai_addr.cast(), info.ai_addrlen as usize);
-            addresses.extend(Address::from_bytes(bytes).and_then(|address| address.ip()));
-            next = info.ai_next;
-        }
-        libc::freeaddrinfo(found);
-    }
-    if addresses.is_empty() {
-        Err(libc::EAI_NONAME)
-    } else {
-        Ok(addresses)
-    }
-}
-
-/// `bufferevent_socket_get_dns_error`: of the last look-up; 0 is none.
-///
-/// # Safety
-/// `bev` is live.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn bufferevent_socket_get_dns_error(bev: *mut bufferevent) -> c_int {
-    let bev = bev_of(bev);
-    // SAFETY: by this function's contract; what is below a filter has the same lock.
-    unsafe {
-        let _held = hold(bev);
-        (*stage::bottom(bev)).dns_error
     }
 }

@@ -7,6 +7,7 @@ use ferrevent_core::{Dirs, Options, Stream, StreamKey};
 use libc::timeval;
 
 use super::connect::stop_dialing;
+use super::hostname::forget_look_up;
 use super::{
     Bev, SOCKET_OPS, bev_of, guard_buffers, hold, kind_of, nursery, set_public_fd, settings, with,
 };
@@ -107,6 +108,7 @@ pub(super) unsafe fn build(
             lock: lock.clone(),
             options,
             dns_error: 0,
+            dns_request: ptr::null_mut(),
             stage: None,
         });
         for (buf, side) in [(input, BufferSide::Input), (output, BufferSide::Output)] {
@@ -157,6 +159,7 @@ pub unsafe extern "C" fn bufferevent_free(bev: *mut bufferevent) {
     unsafe {
         let _held = hold(bev);
         clear_callbacks(bev);
+        forget_look_up(bev);
         stop_dialing(bev);
         let base = (*bev).public.ev_base;
         let key = (*bev).key;

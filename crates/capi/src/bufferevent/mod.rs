@@ -4,7 +4,7 @@
 //! * `life`: making, freeing, references, locks;
 //! * `settings`: what can be set and asked;
 //! * `run`: what the loop does with it — transfers and callbacks;
-//! * `connect`: starting connections;
+//! * `connect`: starting connections; `hostname`: by name;
 //! * `data`: reading, writing, triggering;
 //! * `pair`: bufferevents that are each other's transport;
 //! * `stage`: bufferevents over others; `filter`: those whose functions are the program's.
@@ -12,6 +12,7 @@
 mod connect;
 mod data;
 mod filter;
+mod hostname;
 mod life;
 mod pair;
 mod run;
@@ -21,6 +22,8 @@ pub(crate) mod stage;
 pub use connect::*;
 pub use data::*;
 pub use filter::*;
+pub use hostname::*;
+pub(crate) use hostname::{look_up_discarded, looked_up};
 pub use life::*;
 pub use pair::*;
 pub(crate) use run::{buffer_changed, finalize, run};
@@ -41,6 +44,7 @@ use crate::abi::bufferevent;
 use crate::base;
 use crate::base::{Inner, event_base};
 use crate::config::event_config;
+use crate::dns::evdns_request;
 use crate::event::event_assign;
 use crate::lock::{self, Held, Lock};
 
@@ -59,6 +63,8 @@ pub struct Bev {
     options: Options,
     /// The last error of a host name's look-up (`EAI_*`).
     dns_error: c_int,
+    /// A look-up of a host name that is under way, or NULL.
+    dns_request: *mut evdns_request,
     /// What makes it a bufferevent over another.
     pub(crate) stage: Option<Box<stage::Stage>>,
 }

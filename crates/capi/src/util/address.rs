@@ -1,7 +1,7 @@
 //! Internet addresses as text and as `struct sockaddr`.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use libc::{AF_INET, AF_INET6, sockaddr, sockaddr_in, sockaddr_in6};
 
@@ -154,6 +154,15 @@ pub unsafe extern "C" fn evutil_sockaddr_cmp(
     order as c_int
 }
 
+/// An address with a port, as [`evutil_parse_sockaddr_port`] takes it; `port` is for those that come without.
+pub(crate) fn socket_address(text: &[u8], port: u16) -> Option<SocketAddr> {
+    let or_default = |given| if given == 0 { port } else { given };
+    Some(match parse(text)? {
+        Parsed::V4(ip, given) => SocketAddr::from((ip, or_default(given))),
+        Parsed::V6(ip, scope, given) => SocketAddrV6::new(ip, or_default(given), 0, scope).into(),
+    })
+}
+
 enum Parsed {
     V4(Ipv4Addr, u16),
     V6(Ipv6Addr, u32, u16),
@@ -245,7 +254,7 @@ fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
 }
 
 /// An address with the index of the interface behind a `%`.
-fn scoped_ipv6(text: &[u8]) -> Option<(Ipv6Addr, u32)> {
+pub(crate) fn scoped_ipv6(text: &[u8]) -> Option<(Ipv6Addr, u32)> {
     let Some(percent) = text.iter().position(|&byte| byte == b'%') else {
         return Some((ipv6(text)?, 0));
     };

@@ -22,9 +22,7 @@ pub unsafe extern "C" fn evutil_secure_rng_get_bytes(out: *mut c_void, len: usiz
     let mut piece = [0; 256];
     while done < len {
         let n = piece.len().min(len - done);
-        if let Err(error) = fill(&mut piece[..n]) {
-            log::fatal(&format!("no source of random bytes: {error}"));
-        }
+        random_bytes(&mut piece[..n]);
         // SAFETY: `done + n` is at most `len`, and there is so much room by the C API's contract.
         unsafe { std::ptr::copy_nonoverlapping(piece.as_ptr(), out.cast::<u8>().add(done), n) };
         done += n;
@@ -40,6 +38,13 @@ pub extern "C" fn evutil_secure_rng_add_bytes(_data: *const c_char, _len: usize)
 #[unsafe(no_mangle)]
 pub extern "C" fn evutil_secure_rng_set_urandom_device_file(_name: *mut c_char) -> c_int {
     -1
+}
+
+/// Fills `out`, or ends the program: names must not be looked up with numbers that can be guessed.
+pub(crate) fn random_bytes(out: &mut [u8]) {
+    if let Err(error) = fill(out) {
+        log::fatal(&format!("no source of random bytes: {error}"));
+    }
 }
 
 fn fill(out: &mut [u8]) -> io::Result<()> {

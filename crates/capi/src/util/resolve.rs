@@ -4,6 +4,8 @@ use std::ffi::{c_char, c_int};
 
 use libc::addrinfo;
 
+use crate::dns;
+
 /// `EVUTIL_EAI_CANCEL`
 const CANCEL: c_int = -90001;
 
@@ -30,12 +32,19 @@ pub unsafe extern "C" fn evutil_getaddrinfo(
 /// `evutil_freeaddrinfo`: NULL is allowed.
 ///
 /// # Safety
-/// The C API's contract: `list` is NULL or came from `evutil_getaddrinfo`, and is not used any more.
+/// The C API's contract: `list` is NULL or came from `evutil_getaddrinfo` or `evdns_getaddrinfo`, and is not used any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn evutil_freeaddrinfo(list: *mut addrinfo) {
-    if !list.is_null() {
-        // SAFETY: by the C API's contract.
-        unsafe { libc::freeaddrinfo(list) };
+    if list.is_null() {
+        return;
+    }
+    // SAFETY: by the C API's contract; the mark is in no list of the system's.
+    unsafe {
+        if (*list).ai_flags & dns::OURS != 0 {
+            dns::free_list(list);
+        } else {
+            libc::freeaddrinfo(list);
+        }
     }
 }
 

@@ -81,15 +81,18 @@ impl Resolver {
         })
     }
 
-    /// Puts an exchange into the queue, and sends what there is room for.
+    /// Sends an exchange if there is room, or puts it into the queue.
     pub(super) fn enqueue(&mut self, key: ExchangeKey, now: u64) {
+        let is_its_turn = self.waiting.is_empty() || self.is_suspended();
+        if is_its_turn && self.has_room() {
+            return self.launch(key, now);
+        }
         self.waiting.push_back(key);
-        self.pump(now);
     }
 
     /// Sends what waits, as far as there is room.
     pub(super) fn pump(&mut self, now: u64) {
-        while self.in_flight < self.config.max_inflight.max(1) && self.has_server() {
+        while !self.is_suspended() && self.has_room() {
             let Some(key) = self.waiting.pop_front() else {
                 return;
             };

@@ -124,7 +124,8 @@ pub struct Resolver {
     config: Config,
     random: Box<dyn Random>,
     servers: Vec<Server>,
-    last_server: Option<usize>,
+    /// Whose turn it is.
+    next_server: usize,
     next_server_id: u64,
     suspended: bool,
     search: VecDeque<Name>,
@@ -159,7 +160,7 @@ impl Resolver {
             config,
             random: Box::new(random),
             servers: Vec::new(),
-            last_server: None,
+            next_server: 0,
             next_server_id: 0,
             suspended: false,
             search: VecDeque::new(),

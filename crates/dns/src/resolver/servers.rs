@@ -53,10 +53,10 @@ impl Resolver {
             true => self.servers.len().min(1),
             false => self.servers.len(),
         };
-        // The one that was asked last stays the one.
-        self.last_server = self
-            .last_server
-            .map(|last| last + usize::from(place <= last));
+        // Whose turn it was keeps it.
+        if !self.servers.is_empty() && place <= self.next_server {
+            self.next_server += 1;
+        }
         self.servers.insert(place, server);
         self.pump(now);
         true
@@ -67,14 +67,14 @@ impl Resolver {
         self.servers.iter().map(|server| server.address)
     }
 
-    /// Removes all name servers; what was asked waits until [`resume`](Self::resume).
+    /// Removes all name servers; what was asked before waits until [`resume`](Self::resume).
     pub fn clear_servers_and_suspend(&mut self) {
         for server in std::mem::take(&mut self.servers) {
             let at = server.down.and_then(|down| down.probe_at);
             self.disarm(Timer::Probe(server.id), at);
         }
         self.suspended = true;
-        self.last_server = None;
+        self.next_server = 0;
         self.cache.clear();
         self.suspend_exchanges();
     }
@@ -85,18 +85,20 @@ impl Resolver {
         self.pump(now);
     }
 
-    /// Whether a question can be asked now.
-    pub(super) fn has_server(&self) -> bool {
-        !self.suspended && !self.servers.is_empty()
+    /// Whether a question can be asked now. Only those that wait already are held up by a suspension.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight < self.config.max_inflight.max(1) && !self.servers.is_empty()
+    }
+
+    pub(super) fn is_suspended(&self) -> bool {
+        self.suspended
     }
 
     /// The server to ask: one that is up, that has not given a useless answer, that has been silent least often since its
     /// last answer, and whose turn it is. What is wished for last goes first if there is none.
     pub(super) fn pick_server(&mut self, useless: &[ServerId]) -> Option<ServerId> {
         let count = self.servers.len();
-        // The turn goes round, and begins with the first.
-        let begin = self.last_server.map_or(0, |last| last + 1) % count.max(1);
-        let turn = |index: usize| (index + count - begin) % count.max(1);
+        let turn = |index: usize| (index + count - self.next_server) % count;
         let (index, _) = self
             .servers
             .iter()
@@ -105,7 +107,7 @@ impl Resolver {
                 let times = useless.iter().filter(|id| **id == server.id).count();
                 (server.down.is_some(), times, server.silent, turn(*index))
             })?;
-        self.last_server = Some(index);
+        self.next_server = (index + 1) % count;
         Some(self.servers[index].id)
     }
 
