@@ -113,6 +113,12 @@ impl evbuffer {
         self.owner.is_null() && self.extras.is_none()
     }
 
+    /// Whether only the caller has to do with it: nobody is told of changes, and no thread waits.
+    #[inline]
+    fn is_private(&self) -> bool {
+        self.is_unwatched() && self.lock.is_none()
+    }
+
     fn has_callbacks(&self) -> bool {
         self.extras
             .as_ref()

@@ -117,15 +117,16 @@ unsafe fn change_both<R>(
     // SAFETY: by this function's contract; references to the buffers end before `notify`, and the callbacks of one may
     // free the other.
     unsafe {
-        let _held = hold_both(target, source);
-        let result = change(&mut (*target).buffer, &mut (*source).buffer);
-        if (*target).is_unwatched() && (*source).is_unwatched() {
-            // Nobody to be told in any order.
+        if (*target).is_private() && (*source).is_private() {
+            // Nobody to be told in any order, and nothing to be locked.
+            let result = change(&mut (*target).buffer, &mut (*source).buffer);
             (*target).buffer.forget_change();
             (*source).buffer.forget_change();
             reference::clean_up();
             return result;
         }
+        let _held = hold_both(target, source);
+        let result = change(&mut (*target).buffer, &mut (*source).buffer);
         let (one, other) = match first(&(*source).buffer) {
             First::Source => (source, target),
             First::Target => (target, source),

@@ -110,17 +110,24 @@ pub unsafe extern "C" fn evbuffer_peek(
     pieces: *mut evbuffer_iovec,
     count: c_int,
 ) -> c_int {
-    let count = usize::try_from(count).unwrap_or(0);
     // SAFETY: by the C API's contract.
     unsafe {
-        let Some(from) = offset(start) else { return 0 };
-        look(buf, |buffer| {
-            // Nearly always, all of it lies in the first chunk.
-            let front = buffer.front();
-            let asked = usize::try_from(len).unwrap_or(usize::MAX);
-            if from < front.len() && asked > 0 && count > 0 {
-                let (here, all) = (front.len() - from, buffer.len() - from);
-                if here >= asked.min(all) {
+        // Nearly always, all of it lies in the first chunk, and nobody locks the buffer.
+        if (*buf).lock.is_none()
+            && count > 0
+            && let Some(front) = (*buf).buffer.own_front()
+        {
+            let from = if start.is_null() {
+                0
+            } else {
+                // A position that is no number of bytes is behind everything.
+                (*start).pos as usize
+            };
+            let asked = len as usize;
+            if from < front.len() && asked > 0 {
+                let (here, all) = (front.len() - from, (*buf).buffer.len() - from);
+                // A length below zero is larger than any buffer.
+                if here >= all || here >= asked {
                     pieces.write(evbuffer_iovec {
                         iov_base: front.as_ptr().add(from).cast_mut().cast(),
                         iov_len: here,
@@ -128,6 +135,29 @@ pub unsafe extern "C" fn evbuffer_peek(
                     return 1;
                 }
             }
+        }
+        peek_pieces(buf, len, start, pieces, count)
+    }
+}
+
+/// As [`evbuffer_peek`], in general.
+///
+/// # Safety
+/// As for [`evbuffer_peek`].
+#[inline(never)]
+unsafe fn peek_pieces(
+    buf: *mut evbuffer,
+    len: ssize_t,
+    start: *mut evbuffer_ptr,
+    pieces: *mut evbuffer_iovec,
+    count: c_int,
+) -> c_int {
+    let count = usize::try_from(count).unwrap_or(0);
+    // SAFETY: by this function's contract.
+    unsafe {
+        let Some(from) = offset(start) else { return 0 };
+        look(buf, |buffer| {
+            let asked = usize::try_from(len).unwrap_or(usize::MAX);
             // Without a length, what fits is shown; if nothing may be shown, everything is counted.
             let most = if len < 0 && count > 0 {
                 count

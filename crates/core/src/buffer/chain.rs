@@ -45,6 +45,11 @@ impl Chain {
     }
 
     #[inline]
+    pub(super) fn second_mut(&mut self) -> Option<&mut Chunk> {
+        self.rest.as_mut()?.front_mut()
+    }
+
+    #[inline]
     pub(super) fn back(&self) -> Option<&Chunk> {
         if let Some(rest) = &self.rest
             && let Some(back) = rest.back()
@@ -64,6 +69,13 @@ impl Chain {
         self.head.as_mut()
     }
 
+    /// Puts `chunk` into the place of the only chunk, or of none.
+    #[inline]
+    pub(super) fn set_only(&mut self, chunk: Chunk) {
+        debug_assert!(self.is_single());
+        self.head = Some(chunk);
+    }
+
     #[inline]
     pub(super) fn push_back(&mut self, chunk: Chunk) {
         if self.head.is_none() {
@@ -73,10 +85,28 @@ impl Chain {
         }
     }
 
+    // Inlined, so that a chunk that was just made is not moved as a whole.
+    #[inline(always)]
     pub(super) fn push_front(&mut self, chunk: Chunk) {
         if let Some(second) = self.head.replace(chunk) {
             self.rest.get_or_insert_default().push_front(second);
         }
+    }
+
+    /// Lets the first chunk go. It is dropped where it lies: moving it out first would cost more than all the rest.
+    #[inline]
+    pub(super) fn drop_front(&mut self) {
+        let next = match &mut self.rest {
+            None => None,
+            Some(rest) => {
+                let next = rest.pop_front();
+                if rest.is_empty() && rest.capacity() > KEEP_RING {
+                    self.rest = None;
+                }
+                next
+            }
+        };
+        self.head = next;
     }
 
     #[inline]

@@ -84,6 +84,15 @@ impl Chunk {
         &memory[self.start..self.end]
     }
 
+    /// The content, if the memory is owned.
+    #[inline]
+    pub(super) fn own_bytes(&self) -> Option<&[u8]> {
+        match &self.store {
+            Store::Owned(block) => block.written().get(self.start..self.end),
+            Store::Shared(_) | Store::Foreign(_) => None,
+        }
+    }
+
     /// The content for writing, if the memory is owned.
     pub(super) fn bytes_mut(&mut self) -> Option<&mut [u8]> {
         match &mut self.store {

@@ -61,7 +61,7 @@ impl Buffer {
             front.fill_whole(&next.bytes()[..wanted]);
             next.skip(wanted);
             if next.is_empty() {
-                self.chain.pop_front();
+                self.chain.drop_front();
             }
         }
         self.chain.push_front(front);

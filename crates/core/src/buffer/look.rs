@@ -11,6 +11,14 @@ impl Buffer {
         self.chain.front().map_or(&[], Chunk::bytes)
     }
 
+    /// As [`front`](Self::front), but only what lies in memory of the buffer's own: `None` for what is shared or the
+    /// user's, and for no bytes.
+    #[inline]
+    #[must_use]
+    pub fn own_front(&self) -> Option<&[u8]> {
+        self.chain.front()?.own_bytes()
+    }
+
     /// How many bytes lie contiguously at the front (`evbuffer_get_contiguous_space`).
     #[inline]
     #[must_use]

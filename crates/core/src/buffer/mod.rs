@@ -46,7 +46,7 @@ use bytes::Bytes;
 
 use self::chain::Chain;
 use self::chunk::Chunk;
-use self::pool::Block;
+use self::pool::{Block, MAX_POOLED};
 pub use self::search::{Eol, EolStyle};
 
 /// No buffer holds more bytes than this, so that every length also fits a signed number.
@@ -57,6 +57,9 @@ const GROWN_BLOCK: usize = 64 << 10;
 
 /// Blocks for prepended bytes, usually headers, stop growing at this size: they have to be cleared, unless pooled.
 const PREPENDED_BLOCK: usize = 2 << 10;
+
+/// What is prepended to a chunk of at least so many bytes gets a block without room for more.
+const LONG_FRONT: usize = 512;
 
 /// A larger block is not kept by a buffer that has been drained.
 const KEPT_BLOCK: usize = 512;
@@ -246,21 +249,46 @@ impl Buffer {
         self.end_reservation();
         let room = self.chain.front().map_or(0, Chunk::room_front);
         if data.len() > room {
-            let missing = data.len() - room;
-            let size = missing.max(self.len.min(PREPENDED_BLOCK));
-            // Its content is at its end, so that the next bytes to be prepended find room before it.
-            let mut block = Block::cleared(size)?;
-            let end = block.size();
-            block.write(end - missing, &data[..missing]);
-            if let Some(front) = self.chain.front_mut() {
-                front.fill_front(&data[missing..]);
+            let (before, behind) = data.split_at(data.len() - room);
+            self.prepend_chunk(before)?;
+            if room > 0
+                && let Some(front) = self.chain.second_mut()
+            {
+                front.fill_front(behind);
             }
-            self.chain
-                .push_front(Chunk::owned(block, end - missing, end));
         } else if let Some(front) = self.chain.front_mut() {
             front.fill_front(data);
         }
         self.count_added(data.len());
+        Ok(())
+    }
+
+    /// Puts a copy of `data` into a chunk of its own before the others.
+    #[inline]
+    fn prepend_chunk(&mut self, data: &[u8]) -> Result<(), BufferError> {
+        let front = self.chain.front().map_or(0, Chunk::len);
+        if data.len() > MAX_POOLED {
+            self.prepend_large(data)?;
+        } else if front >= LONG_FRONT {
+            // A header, which is most often the last thing to be prepended.
+            self.chain
+                .push_front(Chunk::owned(Block::fitting(data), 0, data.len()));
+        } else {
+            // Its content is at its end, so that the next bytes to be prepended find room before it.
+            let size = data.len().max(self.len.min(PREPENDED_BLOCK));
+            let block = Block::small_ending_with(data, size);
+            let end = block.size();
+            self.chain
+                .push_front(Chunk::owned(block, end - data.len(), end));
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn prepend_large(&mut self, data: &[u8]) -> Result<(), BufferError> {
+        let mut block = Block::of(data.len())?;
+        block.write(0, data);
+        self.chain.push_front(Chunk::owned(block, 0, data.len()));
         Ok(())
     }
 
@@ -316,8 +344,7 @@ impl Buffer {
             return Ok(());
         }
         if self.len == 0 && !self.tail_reserved {
-            // A kept block that is too small.
-            self.chain.pop_front();
+            return self.append_first(data);
         }
         let room = self.chain.back_mut().map_or(0, |back| {
             back.reclaim();
@@ -345,6 +372,28 @@ impl Buffer {
         Ok(())
     }
 
+    /// As `append_chunk`, where there is nothing, or only a kept block that is too small.
+    #[inline]
+    fn append_first(&mut self, data: &[u8]) -> Result<(), BufferError> {
+        if data.len() > MAX_POOLED || self.spare.is_some() {
+            return self.append_first_large(data);
+        }
+        self.chain
+            .set_only(Chunk::owned(Block::small_holding(data), 0, data.len()));
+        Ok(())
+    }
+
+    #[cold]
+    fn append_first_large(&mut self, data: &[u8]) -> Result<(), BufferError> {
+        let mut block = match self.take_spare(data.len()) {
+            Some(spare) => spare,
+            None => Block::of(data.len())?,
+        };
+        block.write(0, data);
+        self.chain.set_only(Chunk::owned(block, 0, data.len()));
+        Ok(())
+    }
+
     /// Discards the first `n` bytes, of which there must be as many, regardless of the freezes.
     #[inline]
     fn drop_front(&mut self, n: usize) {
@@ -360,6 +409,7 @@ impl Buffer {
         self.drop_chunks(n);
     }
 
+    #[inline(never)]
     fn drop_chunks(&mut self, mut n: usize) {
         while let Some(front) = self.chain.front_mut() {
             let len = front.len();
@@ -375,7 +425,7 @@ impl Buffer {
                 }
                 return;
             }
-            self.chain.pop_front();
+            self.chain.drop_front();
         }
     }
 
@@ -407,7 +457,7 @@ impl Buffer {
             }
         }
         if self.chain.front().is_some_and(Chunk::is_empty) {
-            self.chain.pop_front();
+            self.chain.drop_front();
         }
     }
 

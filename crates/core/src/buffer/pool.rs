@@ -40,7 +40,9 @@ pub(super) struct Block(Vec<u8>);
 impl Block {
     /// A block of at least `size` bytes, of which the caller knows that they are few: an allocator without even that
     /// ends the process, as for every small object.
-    #[inline]
+    // Always inlined, as are the other constructors: a vector that is written to memory field by field and then moved as
+    // a whole makes the processor wait for longer than all of this takes.
+    #[inline(always)]
     pub(super) fn small(size: usize) -> Self {
         debug_assert!(size <= MAX_POOLED);
         if size < MIN_POOLED {
@@ -48,6 +50,34 @@ impl Block {
         }
         let class = class_for(size);
         Self(pooled(class).unwrap_or_else(|| Vec::with_capacity(MIN_POOLED << class)))
+    }
+
+    /// A block for as many bytes as `data` has, which are few, that holds them.
+    #[inline(always)]
+    pub(super) fn small_holding(data: &[u8]) -> Self {
+        let mut block = Self::small(data.len());
+        block.0.clear();
+        block.0.extend_from_slice(data);
+        block
+    }
+
+    /// A block that holds `data`, which are few bytes, and has little room for more.
+    #[inline(always)]
+    pub(super) fn fitting(data: &[u8]) -> Self {
+        if data.len() < MIN_BLOCK {
+            return Self(data.to_vec());
+        }
+        Self::small_holding(data)
+    }
+
+    /// A block of at least `size` bytes, which are few, that ends with `data`. The room before it can be written to.
+    #[inline(always)]
+    pub(super) fn small_ending_with(data: &[u8], size: usize) -> Self {
+        let mut block = Self::small(size);
+        let start = block.size() - data.len();
+        block.0.resize(start, 0);
+        block.0.extend_from_slice(data);
+        block
     }
 
     /// A block of at least `size` bytes.
@@ -160,13 +190,14 @@ impl Pool {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn pooled(class: usize) -> Option<Vec<u8>> {
     let pooled = POOL.try_with(|pool| pool.borrow_mut().free.get_mut(class).and_then(Vec::pop));
     // A thread that is ending has no pool any more.
     pooled.ok().flatten()
 }
 
+#[inline(always)]
 fn keep(memory: Vec<u8>) {
     let Some(class) = class_of(memory.capacity()) else {
         return;

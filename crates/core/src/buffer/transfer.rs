@@ -161,7 +161,7 @@ impl Buffer {
                 len <= COPY_WHOLE && !first.is_foreign() && back.fill_whole(first.bytes())
             };
             if taken {
-                source.chain.pop_front();
+                source.chain.drop_front();
                 return;
             }
         }
