@@ -45,4 +45,14 @@ static inline void add_filled(struct evbuffer *buffer, size_t length, unsigned s
     free(data);
 }
 
+/* A descriptor of a nameless file that holds `text`. */
+static inline int file_of(const char *text) {
+    FILE *file = tmpfile();
+    CHECK(file);
+    int fd = dup(fileno(file));
+    CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    fclose(file);
+    return fd;
+}
+
 #endif

@@ -195,15 +195,6 @@ CASE(buffer_write_of_a_reference) {
     close(fd[1]);
 }
 
-static int file_of(const char *text) {
-    FILE *file = tmpfile();
-    CHECK(file);
-    int fd = dup(fileno(file));
-    CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-    fclose(file);
-    return fd;
-}
-
 /* The buffer takes the descriptor and closes it when the bytes are gone. */
 CASE(buffer_add_file) {
     struct evbuffer *buffer = buffer_of("head:");

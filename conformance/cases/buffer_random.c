@@ -448,17 +448,33 @@ static void run_seeds(unsigned first, unsigned last) {
 }
 
 CASE(buffer_random_operations_1) {
-    run_seeds(1, 50);
+    run_seeds(1, 25);
 }
 
 CASE(buffer_random_operations_2) {
-    run_seeds(51, 100);
+    run_seeds(26, 50);
 }
 
 CASE(buffer_random_operations_3) {
-    run_seeds(101, 150);
+    run_seeds(51, 75);
 }
 
 CASE(buffer_random_operations_4) {
-    run_seeds(151, 200);
+    run_seeds(76, 100);
+}
+
+CASE(buffer_random_operations_5) {
+    run_seeds(101, 125);
+}
+
+CASE(buffer_random_operations_6) {
+    run_seeds(126, 150);
+}
+
+CASE(buffer_random_operations_7) {
+    run_seeds(151, 175);
+}
+
+CASE(buffer_random_operations_8) {
+    run_seeds(176, 200);
 }

@@ -59,6 +59,7 @@ mod bufferevent;
 mod builder;
 mod error;
 mod event;
+mod file;
 mod listener;
 mod remote;
 mod run;
@@ -66,10 +67,12 @@ mod seat;
 
 use std::time::Duration;
 
-pub use ferrevent_core::buffer::{Buffer, BufferError, Change, End, Eol, EolStyle};
+pub use ferrevent_core::buffer::{
+    Buffer, BufferError, Change, End, Eol, EolStyle, FileContent, FilePiece,
+};
 pub use ferrevent_core::driver;
 pub use ferrevent_core::{Dirs, LoopEnd, LoopFlags, Mode, Watermark, What};
-pub use ferrevent_sys::Method;
+pub use ferrevent_sys::{Appender, Method};
 
 pub use crate::base::Base;
 pub use crate::bufferevent::{
@@ -79,6 +82,7 @@ pub use crate::bufferevent::{
 pub use crate::builder::{Builder, Warning};
 pub use crate::error::{Error, Result};
 pub use crate::event::{Event, Pending};
+pub use crate::file::FileSegment;
 pub use crate::listener::{Listener, ListenerBuilder};
 pub use crate::remote::Remote;
 

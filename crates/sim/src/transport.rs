@@ -47,6 +47,7 @@ impl Transport for SimTransport {
     fn write(&self, fd: Fd, _kind: Kind, from: &mut Buffer, limit: usize) -> io::Result<Sent> {
         let mut state = self.world.lock();
         let mut blocked = false;
+        from.load_files(1)?;
         let result = from.transmit(limit, |slices| {
             if slices.is_empty() {
                 return Ok(0);

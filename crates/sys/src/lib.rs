@@ -8,6 +8,7 @@
 //! an error from the system, never undefined behaviour.
 
 mod address;
+mod appender;
 mod clock;
 mod datagram;
 mod epoll;
@@ -21,6 +22,7 @@ mod transport;
 mod waker;
 
 pub use address::{Address, resolve};
+pub use appender::Appender;
 pub use clock::{monotonic, realtime};
 pub use datagram::{
     client_socket, configured_families, datagram_socket, is_stream, receive_datagram, send_datagram,
@@ -35,5 +37,5 @@ pub use socket::{
     socket_pair, stream_socket, take_error,
 };
 pub use system::{Method, Options, System};
-pub use transport::Posix;
+pub use transport::{Posix, send_file};
 pub use waker::Waker;

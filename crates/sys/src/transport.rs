@@ -84,6 +84,16 @@ impl Transport for Posix {
     }
 
     fn write(&self, fd: Fd, kind: Kind, from: &mut Buffer, limit: usize) -> io::Result<Sent> {
+        if kind == Kind::Message {
+            // A message is made of all pieces together.
+            from.load_files(1)?;
+        } else if let Some(bytes) = send_file(fd, from, limit)? {
+            // Whether the file or the room has ended when it is less than was asked for, the next call tells.
+            return Ok(Sent {
+                bytes,
+                blocked: false,
+            });
+        }
         let mut offered = 0;
         let bytes = from.transmit(limit, |slices| {
             if slices.is_empty() {
@@ -104,6 +114,38 @@ impl Transport for Posix {
 
     fn close(&self, fd: Fd) {
         socket::close(fd);
+    }
+}
+
+/// Sends what `from` has of a file at its front, at most `limit` bytes, without bringing it into memory (`sendfile`), and
+/// says how many bytes that was: none if the file is shorter than it was said to be. `None` if the bytes at the front are
+/// in memory, or are there now, since the two descriptors do not go together.
+///
+/// There is no way to keep `SIGPIPE` from being raised here: Rust programs ignore it from the start.
+///
+/// # Errors
+/// What the system says.
+pub fn send_file(fd: Fd, from: &mut Buffer, limit: usize) -> io::Result<Option<usize>> {
+    let Some(piece) = from.front_file(limit).filter(|piece| piece.len > 0) else {
+        return Ok(None);
+    };
+    let Ok(mut offset) = libc::off_t::try_from(piece.offset) else {
+        return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
+    };
+    // SAFETY: `offset` is valid for writing. That the descriptors are open is not a matter of memory.
+    let sent = unsafe { libc::sendfile(fd, piece.fd, &raw mut offset, piece.len) };
+    match transferred(sent) {
+        Ok(sent) => {
+            from.sent(sent);
+            Ok(Some(sent))
+        }
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::ESPIPE) => {
+                from.load_files(1)?;
+                Ok(None)
+            }
+            _ => Err(error),
+        },
     }
 }
 

@@ -202,7 +202,8 @@ pub(super) fn pulled_up(buffer: &mut Buffer, size: Option<usize>) -> *mut u8 {
     }
 }
 
-/// Copies up to `len` bytes from `position` on to `out` and says how many; -1 from a frozen front.
+/// Copies up to `len` bytes from `position` on to `out` and says how many; -1 from a frozen front,
+/// and if a file cannot be read.
 ///
 /// # Safety
 /// `out` has room for `len` bytes.
@@ -211,7 +212,7 @@ unsafe fn copied(buffer: &Buffer, position: usize, out: *mut c_void, len: usize)
     if n == 0 {
         return 0;
     }
-    if buffer.is_frozen(End::Front) {
+    if buffer.is_frozen(End::Front) || buffer.load_files(position + n).is_err() {
         return -1;
     }
     // SAFETY: by this function's contract; `n` is not more than `len`.

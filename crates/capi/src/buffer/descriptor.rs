@@ -47,6 +47,7 @@ pub unsafe extern "C" fn evbuffer_write(buf: *mut evbuffer, fd: evutil_socket_t)
 }
 
 /// `evbuffer_write_atmost`: one write of at most `most` bytes (less than 0: all). -1 also when there is nothing to write.
+/// 0 when a file at the front is shorter than it was said to be.
 ///
 /// # Safety
 /// The C API's contract: `buf` is alive.
@@ -64,6 +65,9 @@ pub unsafe extern "C" fn evbuffer_write_atmost(
         change(buf, |buffer| {
             if buffer.is_frozen(End::Front) || limit == 0 || buffer.is_empty() {
                 return Ok(None);
+            }
+            if let Some(sent) = ferrevent_sys::send_file(fd, buffer, limit)? {
+                return Ok(Some(sent));
             }
             buffer
                 .transmit(limit, |pieces| write_once(fd, pieces))

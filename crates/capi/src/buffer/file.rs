@@ -1,8 +1,9 @@
 //! Files in buffers: `evbuffer_add_file` and file segments.
 //!
-//! A segment's bytes are mapped into memory when it is first added, or read if that is not possible or not wanted. They
-//! are ordinary foreign memory of the buffer from then on, so that every function works on them. `sendfile` is not
-//! used: what it saves does not pay for a second kind of content.
+//! A buffer that is only written to a descriptor (`EVBUFFER_FLAG_DRAINS_TO_FD`) keeps a segment as what it is, and it is
+//! sent with `sendfile`. If somebody looks at its bytes after all, they are brought into memory then. In any other buffer,
+//! and with `EVBUF_FS_DISABLE_SENDFILE`, that happens when the segment is added, so that its errors are seen there. In
+//! memory the file is mapped, or read if that is not possible or not wanted.
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::fs::File;
@@ -10,19 +11,23 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd;
 use std::os::unix::fs::FileExt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 
+use ferrevent_core::buffer::{End, FileContent};
 use libc::off_t;
 
-use super::evbuffer;
-use super::reference::{CleanUp, append_owned, clean_up, note_due};
+use super::reference::{CleanUp, append_empty, clean_up, note_due};
+use super::{evbuffer, notify, status};
+use crate::lock;
 use crate::log;
 
 /// `EVBUF_FS_CLOSE_ON_FREE`
 const CLOSE_ON_FREE: c_uint = 1;
 /// `EVBUF_FS_DISABLE_MMAP`
 const DISABLE_MMAP: c_uint = 2;
+/// `EVBUF_FS_DISABLE_SENDFILE`
+const DISABLE_SENDFILE: c_uint = 4;
 
 /// `evbuffer_file_segment_cleanup_cb`
 #[allow(non_camel_case_types, reason = "this is C's name")]
@@ -52,6 +57,8 @@ enum Content {
         skip: usize,
     },
     Read(Box<[u8]>),
+    /// Zeros in place of what could not be read when somebody looked at it.
+    Lost(Box<[u8]>),
 }
 
 // SAFETY: the mapping belongs to the segment and is only read.
@@ -135,7 +142,7 @@ pub unsafe extern "C" fn evbuffer_file_segment_add_cleanup_cb(
 }
 
 /// `evbuffer_add_file_segment`: `length` bytes of the segment from its byte `offset` on, -1 for all that follow. -1 if
-/// it has not so many, or the file cannot be read.
+/// it has not so many, or the file cannot be read (which is not tried if the buffer drains to a descriptor).
 ///
 /// # Safety
 /// The C API's contract: both are alive; the file is not shortened while its bytes are in a buffer.
@@ -162,37 +169,81 @@ pub unsafe extern "C" fn evbuffer_add_file_segment(
                 _ => return -1,
             },
         };
-        let content = match content(&*segment) {
-            Ok(content) => content,
-            Err(error) => {
-                log::warn(&format!("evbuffer_add_file_segment: {error}"));
-                return -1;
-            }
+        let _held = lock::hold(&(*buf).lock);
+        let buffer = &(*buf).buffer;
+        if buffer.is_frozen(End::Back) || len > isize::MAX as usize - buffer.len() {
+            return -1;
+        }
+        let sent_as_file = (*buf).drains_to_fd && (*segment).flags & DISABLE_SENDFILE == 0;
+        if !sent_as_file && let Err(error) = content(&*segment) {
+            log::warn(&format!("evbuffer_add_file_segment: {error}"));
+            return -1;
+        }
+        (*segment).references.fetch_add(1, Ordering::Relaxed);
+        let piece = Piece {
+            segment,
+            start,
+            len,
         };
-        let data = content.bytes().as_ptr().add(start);
-        append_owned(buf, len, || {
-            (*segment).references.fetch_add(1, Ordering::Relaxed);
-            Piece { segment, data, len }
-        })
+        if len == 0 {
+            append_empty(buf, piece);
+            return 0;
+        }
+        let appended = (*buf).buffer.append_file(Arc::new(piece), 0, len);
+        notify(buf);
+        status(appended)
     }
 }
 
 /// A part of a segment in a buffer.
 struct Piece {
     segment: *mut evbuffer_file_segment,
-    data: *const u8,
+    start: usize,
     len: usize,
 }
 
-// SAFETY: the reference count is atomic, and what `data` points to lives as long as the segment and is only read.
+// SAFETY: the reference count is atomic, and the segment's content is set once and only read.
 unsafe impl Send for Piece {}
 // SAFETY: as above; a shared reference only reads.
 unsafe impl Sync for Piece {}
 
+impl Piece {
+    fn segment(&self) -> &evbuffer_file_segment {
+        // SAFETY: the segment is alive because of this piece's reference; what changes in it is atomic or in a `OnceLock`,
+        // and its clean-up function, which the program must not set while others use the segment.
+        unsafe { &*self.segment }
+    }
+}
+
 impl AsRef<[u8]> for Piece {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: `data` shows `len` bytes of the segment, which is alive because of this piece's reference.
-        unsafe { std::slice::from_raw_parts(self.data, self.len) }
+        let segment = self.segment();
+        let content = content(segment).unwrap_or_else(|_| {
+            let zeros = || Content::Lost(vec![0; segment.len].into_boxed_slice());
+            segment.content.get_or_init(zeros)
+        });
+        &content.bytes()[self.start..self.start + self.len]
+    }
+}
+
+impl FileContent for Piece {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn place(&self) -> Option<(c_int, u64)> {
+        let segment = self.segment();
+        if segment.content.get().is_some() {
+            return None;
+        }
+        Some((segment.fd, segment.offset.checked_add(self.start as u64)?))
+    }
+
+    fn load(&self) -> io::Result<()> {
+        match content(self.segment())? {
+            Content::Lost(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Content::Mapped { .. } | Content::Read(_) => Ok(()),
+        }
     }
 }
 
@@ -317,7 +368,7 @@ fn file(fd: c_int) -> Option<ManuallyDrop<File>> {
 impl Content {
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Read(bytes) => bytes,
+            Self::Read(bytes) | Self::Lost(bytes) => bytes,
             // SAFETY: the mapping lives as long as `self`; the program promises that the file keeps its length.
             Self::Mapped { base, size, skip } => unsafe {
                 std::slice::from_raw_parts(base.cast::<u8>().add(*skip), size - skip)

@@ -29,6 +29,9 @@ use crate::log;
 pub use self::callbacks::evbuffer_cb_entry;
 use self::callbacks::{Callbacks, Which};
 
+/// `EVBUFFER_FLAG_DRAINS_TO_FD`
+const DRAINS_TO_FD: u64 = 1;
+
 /// `struct evbuffer`
 #[allow(non_camel_case_types, reason = "this is C's name")]
 pub struct evbuffer {
@@ -40,6 +43,8 @@ pub struct evbuffer {
     deferred: bool,
     /// Which of its owner's buffers it is.
     side: BufferSide,
+    /// `EVBUFFER_FLAG_DRAINS_TO_FD`, the only flag that there is.
+    drains_to_fd: bool,
     /// The bufferevent that it belongs to, or NULL.
     owner: *mut Bev,
     /// Shared with that bufferevent.
@@ -51,8 +56,6 @@ pub struct evbuffer {
 /// What a buffer has once it is used in more than the usual ways.
 struct Extras {
     callbacks: Callbacks,
-    /// `EVBUFFER_FLAG_*`
-    flags: u64,
     /// The base whose loop runs the callbacks, NULL while they run at once.
     deferred_to: *mut event_base,
     /// References to no bytes at all, which the core does not keep. The program learns of their end as of others: not
@@ -64,7 +67,6 @@ impl Default for Extras {
     fn default() -> Self {
         Self {
             callbacks: Callbacks::default(),
-            flags: 0,
             deferred_to: std::ptr::null_mut(),
             empty_references: Vec::new(),
         }
@@ -93,6 +95,7 @@ impl evbuffer {
             references: 1,
             deferred: false,
             side: BufferSide::Input,
+            drains_to_fd: false,
             owner: std::ptr::null_mut(),
             lock: None,
             extras: None,
@@ -151,6 +154,15 @@ pub(crate) unsafe fn set_owner(buf: *mut evbuffer, owner: Option<BufferOwner>) {
 pub(crate) unsafe fn set_lock(buf: *mut evbuffer, lock: Option<Lock>) {
     // SAFETY: by this function's contract.
     unsafe { (*buf).lock = lock };
+}
+
+/// Says that the buffer is only written to a descriptor (`EVBUFFER_FLAG_DRAINS_TO_FD`).
+///
+/// # Safety
+/// `buf` is alive.
+pub(crate) unsafe fn set_drains_to_fd(buf: *mut evbuffer) {
+    // SAFETY: by this function's contract.
+    unsafe { (*buf).drains_to_fd = true };
 }
 
 /// Takes one more reference.
@@ -400,7 +412,7 @@ pub unsafe extern "C" fn evbuffer_unlock(buf: *mut evbuffer) {
     }
 }
 
-/// `evbuffer_set_flags`
+/// `evbuffer_set_flags`: `EVBUFFER_FLAG_DRAINS_TO_FD` lets files be sent without bringing them into memory.
 ///
 /// # Safety
 /// The C API's contract: `buf` is alive.
@@ -409,7 +421,7 @@ pub unsafe extern "C" fn evbuffer_set_flags(buf: *mut evbuffer, flags: u64) -> c
     // SAFETY: by the C API's contract.
     unsafe {
         let _held = lock::hold(&(*buf).lock);
-        (*buf).extras().flags |= flags;
+        (*buf).drains_to_fd |= flags & DRAINS_TO_FD != 0;
     }
     0
 }
@@ -423,7 +435,7 @@ pub unsafe extern "C" fn evbuffer_clear_flags(buf: *mut evbuffer, flags: u64) ->
     // SAFETY: by the C API's contract.
     unsafe {
         let _held = lock::hold(&(*buf).lock);
-        (*buf).extras().flags &= !flags;
+        (*buf).drains_to_fd &= flags & DRAINS_TO_FD == 0;
     }
     0
 }

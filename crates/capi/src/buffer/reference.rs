@@ -152,11 +152,7 @@ pub unsafe extern "C" fn evbuffer_add_reference(
 ///
 /// # Safety
 /// `buf` is alive.
-pub(super) unsafe fn append_owned<T>(
-    buf: *mut evbuffer,
-    len: usize,
-    make: impl FnOnce() -> T,
-) -> c_int
+unsafe fn append_owned<T>(buf: *mut evbuffer, len: usize, make: impl FnOnce() -> T) -> c_int
 where
     T: AsRef<[u8]> + Send + Sync + 'static,
 {
@@ -169,11 +165,20 @@ where
             return -1;
         }
         if len == 0 {
-            (*buf).extras().empty_references.push(Box::new(make()));
+            append_empty(buf, make());
             return 0;
         }
         let appended = buffer.append_owner(make());
         notify(buf);
         super::status(appended)
     }
+}
+
+/// Keeps `owner`, which shows no bytes, until the buffer changes.
+///
+/// # Safety
+/// `buf` is alive, and its lock held.
+pub(super) unsafe fn append_empty(buf: *mut evbuffer, owner: impl Send + 'static) {
+    // SAFETY: by this function's contract.
+    unsafe { (*buf).extras().empty_references.push(Box::new(owner)) };
 }

@@ -88,7 +88,10 @@ pub unsafe extern "C" fn evbuffer_search_range(
             (false, Some(to)) => Some(to),
             (false, None) => return pointer_to(None),
         };
-        pointer_to(look(buf, |buffer| buffer.search(pattern, from, to)))
+        pointer_to(look(buf, |buffer| {
+            buffer.load_files(usize::MAX).ok()?;
+            buffer.search(pattern, from, to)
+        }))
     }
 }
 
@@ -106,7 +109,10 @@ pub unsafe extern "C" fn evbuffer_search_eol(
     // SAFETY: by the C API's contract.
     unsafe {
         let found = match (offset(start), eol_style(style)) {
-            (Some(from), Some(style)) => look(buf, |buffer| buffer.search_eol(style, from)),
+            (Some(from), Some(style)) => look(buf, |buffer| {
+                buffer.load_files(usize::MAX).ok()?;
+                buffer.search_eol(style, from)
+            }),
             _ => None,
         };
         if !eol_len.is_null() {
@@ -162,6 +168,9 @@ pub unsafe extern "C" fn evbuffer_find(buf: *mut evbuffer, what: *const u8, len:
             return null;
         };
         change(buf, |buffer| {
+            if buffer.load_files(usize::MAX).is_err() {
+                return null;
+            }
             let Some(position) = buffer.search(pattern, 0, None) else {
                 return null;
             };
@@ -184,6 +193,7 @@ unsafe fn take_line(buf: *mut evbuffer, style: EolStyle) -> Option<(*mut c_char,
     // over the first.
     unsafe {
         let buffer = &mut (*buf).buffer;
+        buffer.load_files(usize::MAX).ok()?;
         let eol = buffer.search_eol(style, 0)?;
         if buffer.is_frozen(End::Front) {
             return None;

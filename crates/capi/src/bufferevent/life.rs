@@ -56,6 +56,7 @@ pub unsafe extern "C" fn bufferevent_socket_new(
             return ptr::null_mut();
         };
         guard_buffers(bev, true);
+        buffer::set_drains_to_fd((*bev).public.output);
         &raw mut (*bev).public
     }
 }

@@ -1,8 +1,10 @@
 //! One link of a chain: a piece of memory, and which part of it holds bytes.
 
+use std::io;
 use std::mem;
 use std::sync::Arc;
 
+use super::file::{FileContent, FilePiece};
 use super::pool::Block;
 
 /// Memory with the content at `start..end`.
@@ -22,6 +24,8 @@ enum Store {
     Shared(Arc<Block>),
     /// The user's memory, read-only.
     Foreign(Foreign),
+    /// A part of a file, which need not be in memory; read-only.
+    File(Arc<dyn FileContent>),
 }
 
 impl Chunk {
@@ -46,6 +50,15 @@ impl Chunk {
         }
     }
 
+    /// A chunk that shows bytes `start..end` of `content`.
+    pub(super) fn file(content: Arc<dyn FileContent>, start: usize, end: usize) -> Self {
+        Self {
+            store: Store::File(content),
+            start,
+            end,
+        }
+    }
+
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.end - self.start
@@ -65,7 +78,37 @@ impl Chunk {
     /// Whether the memory is the user's, who is told when it is let go.
     #[inline]
     pub(super) fn is_foreign(&self) -> bool {
-        matches!(self.store, Store::Foreign(_))
+        matches!(self.store, Store::Foreign(_) | Store::File(_))
+    }
+
+    /// Where in a file the first bytes lie, if they are to be taken from there.
+    pub(super) fn file_piece(&self, limit: usize) -> Option<FilePiece> {
+        let Store::File(content) = &self.store else {
+            return None;
+        };
+        let (fd, offset) = content.place()?;
+        Some(FilePiece {
+            fd,
+            offset: offset.checked_add(self.start as u64)?,
+            len: self.len().min(limit),
+        })
+    }
+
+    /// Whether looking at the bytes would bring them into memory.
+    #[inline]
+    pub(super) fn is_unloaded(&self) -> bool {
+        match &self.store {
+            Store::File(content) => content.place().is_some(),
+            _ => false,
+        }
+    }
+
+    /// Brings the bytes into memory.
+    pub(super) fn load(&self) -> io::Result<()> {
+        match &self.store {
+            Store::File(content) => content.load(),
+            _ => Ok(()),
+        }
     }
 
     /// Where the room behind the content begins.
@@ -80,6 +123,7 @@ impl Chunk {
             Store::Owned(block) => block.written(),
             Store::Shared(block) => block.written(),
             Store::Foreign(memory) => (**memory).as_ref(),
+            Store::File(content) => (**content).as_ref(),
         };
         &memory[self.start..self.end]
     }
@@ -89,7 +133,7 @@ impl Chunk {
     pub(super) fn own_bytes(&self) -> Option<&[u8]> {
         match &self.store {
             Store::Owned(block) => block.written().get(self.start..self.end),
-            Store::Shared(_) | Store::Foreign(_) => None,
+            Store::Shared(_) | Store::Foreign(_) | Store::File(_) => None,
         }
     }
 
@@ -97,7 +141,7 @@ impl Chunk {
     pub(super) fn bytes_mut(&mut self) -> Option<&mut [u8]> {
         match &mut self.store {
             Store::Owned(block) => Some(&mut block.written_mut()[self.start..self.end]),
-            Store::Shared(_) | Store::Foreign(_) => None,
+            Store::Shared(_) | Store::Foreign(_) | Store::File(_) => None,
         }
     }
 
@@ -106,7 +150,7 @@ impl Chunk {
     pub(super) fn room(&self) -> usize {
         match &self.store {
             Store::Owned(block) => block.size() - self.end,
-            Store::Shared(_) | Store::Foreign(_) => 0,
+            Store::Shared(_) | Store::Foreign(_) | Store::File(_) => 0,
         }
     }
 
@@ -115,7 +159,7 @@ impl Chunk {
     pub(super) fn room_front(&self) -> usize {
         match &self.store {
             Store::Owned(_) => self.start,
-            Store::Shared(_) | Store::Foreign(_) => 0,
+            Store::Shared(_) | Store::Foreign(_) | Store::File(_) => 0,
         }
     }
 
@@ -128,7 +172,7 @@ impl Chunk {
                 block.clear_to(self.end.saturating_add(n));
                 &mut block.written_mut()[self.end..]
             }
-            Store::Shared(_) | Store::Foreign(_) => &mut [],
+            Store::Shared(_) | Store::Foreign(_) | Store::File(_) => &mut [],
         }
     }
 
@@ -199,6 +243,7 @@ impl Chunk {
         debug_assert!(from <= to && to <= self.len());
         let store = match &mut self.store {
             Store::Foreign(memory) => Store::Foreign(Arc::clone(memory)),
+            Store::File(content) => Store::File(Arc::clone(content)),
             Store::Shared(block) => Store::Shared(Arc::clone(block)),
             Store::Owned(block) => {
                 let block = Arc::new(mem::take(block));

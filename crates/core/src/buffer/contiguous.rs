@@ -5,13 +5,16 @@ use super::chunk::Chunk;
 use super::pool::{Block, MAX_POOLED};
 
 impl Buffer {
-    /// Makes the first `n` bytes (`None`: all) contiguous and shows them; `None` if there are fewer, or no memory
+    /// Makes the first `n` bytes (`None`: all) contiguous and shows them; `None` if there are fewer, no memory, or a file among
+    /// them that cannot be read
     /// (`evbuffer_pullup`). Bytes that are contiguous already stay where they are.
     #[inline]
     pub fn pullup(&mut self, n: Option<usize>) -> Option<&[u8]> {
         let n = n.unwrap_or(self.len);
         if n > self.contiguous_len() {
             self.gather(n)?;
+        } else {
+            self.check_readable(n).ok()?;
         }
         self.chain
             .front()
@@ -36,6 +39,7 @@ impl Buffer {
         if n > self.len {
             return None;
         }
+        self.check_readable(n).ok()?;
         let fits = self
             .chain
             .front()

@@ -16,6 +16,8 @@
 //!   thread. Only a buffer between the user and the user keeps one small block; those of connections keep none. Blocks grow with the buffer from 256 bytes to 64 KiB, so that a few bytes do not occupy a page.
 //! * **Shared** memory is what [`append_shared`](Buffer::append_shared) and the splitting of a large chunk leave: the
 //!   same block is shown by several chunks and freed by the last one.
+//! * A part of a **file**, given by [`append_file`](Buffer::append_file), is not in memory until somebody looks at it; a
+//!   transport can send it without that.
 //! * **Foreign** memory is the user's, given by [`append_bytes`](Buffer::append_bytes) or
 //!   [`append_owner`](Buffer::append_owner).
 //!
@@ -32,6 +34,7 @@
 mod chain;
 mod chunk;
 mod contiguous;
+mod file;
 mod look;
 mod pool;
 mod search;
@@ -46,6 +49,7 @@ use bytes::Bytes;
 
 use self::chain::Chain;
 use self::chunk::Chunk;
+pub use self::file::{FileContent, FilePiece};
 use self::pool::{Block, MAX_POOLED};
 pub use self::search::{Eol, EolStyle};
 
@@ -86,6 +90,8 @@ pub struct Buffer {
     reads: space::ReadSize,
     front_frozen: bool,
     back_frozen: bool,
+    /// Whether there may be parts of files.
+    has_files: bool,
 }
 
 /// One end of a buffer.
@@ -112,6 +118,9 @@ pub enum BufferError {
     /// The allocator has no memory of that size.
     #[error("out of memory")]
     NoMemory,
+    /// The buffer holds a part of a file that cannot be brought into memory.
+    #[error("a part of a file cannot be read")]
+    Unreadable,
 }
 
 /// What happened to a buffer since the last look (libevent's `struct evbuffer_cb_info`).
@@ -311,13 +320,14 @@ impl Buffer {
     /// Moves bytes from the front into `out`, as many as there are and fit, and says how many (`evbuffer_remove`).
     ///
     /// # Errors
-    /// [`BufferError::Frozen`] if the front is frozen and there is something to move.
+    /// [`BufferError::Frozen`] if the front is frozen and there is something to move; [`BufferError::Unreadable`].
     pub fn remove(&mut self, out: &mut [u8]) -> Result<usize, BufferError> {
         let n = out.len().min(self.len);
         if n == 0 {
             return Ok(0);
         }
         self.check_front()?;
+        self.check_readable(n)?;
         self.copy_out(0, out);
         self.drop_front(n);
         Ok(n)
@@ -427,6 +437,7 @@ impl Buffer {
             }
             self.chain.drop_front();
         }
+        self.has_files = false;
     }
 
     /// Discards everything but the block, if it is the only one, small, and likely to be wanted again soon. Says whether

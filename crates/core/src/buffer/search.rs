@@ -102,12 +102,13 @@ impl Buffer {
     /// Takes the first line out, its end being dropped; `None` if there is no whole line (`evbuffer_readln`).
     ///
     /// # Errors
-    /// [`BufferError::Frozen`] if there is a line and the front is frozen.
+    /// [`BufferError::Frozen`] if there is a line and the front is frozen; [`BufferError::Unreadable`].
     pub fn read_line(&mut self, style: EolStyle) -> Result<Option<Vec<u8>>, BufferError> {
         let Some(eol) = self.search_eol(style, 0) else {
             return Ok(None);
         };
         self.check_front()?;
+        self.check_readable(eol.position)?;
         let mut line = Vec::with_capacity(eol.position);
         for bytes in self.chunks() {
             let n = bytes.len().min(eol.position - line.len());

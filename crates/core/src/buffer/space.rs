@@ -306,7 +306,8 @@ impl Buffer {
     }
 
     /// For the transport: shows `write` at most `limit` bytes from the front in one or more pieces, and drains as many
-    /// as it says that it has taken, although the front may be frozen.
+    /// as it says that it has taken, although the front may be frozen. Bytes of a file that is not in memory come alone:
+    /// who can send files asks [`front_file`](Self::front_file) first.
     ///
     /// # Errors
     /// What `write` says; nothing is drained then.
@@ -320,11 +321,16 @@ impl Buffer {
     ) -> Result<usize, E> {
         let mut slices = SmallVec::<[IoSlice<'_>; WRITE_PIECES]>::new();
         let mut left = limit;
-        for bytes in self.chunks().take(WRITE_PIECES) {
-            if left == 0 {
+        for chunk in self.chain.iter().take(WRITE_PIECES) {
+            if left == 0 || (self.has_files && !slices.is_empty() && chunk.is_unloaded()) {
                 break;
             }
+            let bytes = chunk.bytes();
             let n = bytes.len().min(left);
+            if n == 0 {
+                // The one chunk of an empty buffer.
+                continue;
+            }
             slices.push(IoSlice::new(&bytes[..n]));
             left -= n;
         }

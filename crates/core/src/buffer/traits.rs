@@ -15,6 +15,7 @@ impl From<BufferError> for io::Error {
             BufferError::Frozen => io::ErrorKind::PermissionDenied,
             BufferError::TooLong | BufferError::OutOfRange => io::ErrorKind::InvalidInput,
             BufferError::NoMemory => io::ErrorKind::OutOfMemory,
+            BufferError::Unreadable => io::ErrorKind::UnexpectedEof,
         };
         Self::new(kind, error)
     }
@@ -31,6 +32,7 @@ impl io::BufRead for Buffer {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.len > 0 {
             self.check_front()?;
+            self.check_readable(1)?;
         }
         Ok(self.front())
     }
@@ -61,6 +63,14 @@ impl Buf for Buffer {
 
     fn chunk(&self) -> &[u8] {
         if self.front_frozen { &[] } else { self.front() }
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [io::IoSlice<'a>]) -> usize {
+        if self.front_frozen {
+            0
+        } else {
+            self.fill_io_slices(usize::MAX, slices)
+        }
     }
 
     fn advance(&mut self, n: usize) {
@@ -188,7 +198,7 @@ impl Eq for Buffer {}
 
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let chunks: Vec<usize> = self.chunks().map(<[u8]>::len).collect();
+        let chunks: Vec<usize> = self.chain.iter().map(Chunk::len).collect();
         f.debug_struct("Buffer")
             .field("len", &self.len)
             .field("chunks", &chunks)

@@ -108,6 +108,7 @@ impl Buffer {
                 _ => self.chain.push_back(shared),
             }
         }
+        self.has_files |= source.has_files;
         self.count_added(source.len);
         Ok(())
     }
@@ -178,7 +179,7 @@ impl Buffer {
                 back.take_over(front, n);
                 return;
             }
-            if n <= COPY_PART && back.fill_whole(&front.bytes()[..n]) {
+            if n <= COPY_PART && !front.is_unloaded() && back.fill_whole(&front.bytes()[..n]) {
                 front.skip(n);
                 return;
             }
@@ -197,7 +198,9 @@ impl Buffer {
 
     #[inline]
     fn count_moved(&mut self, source: &mut Self, n: usize) {
+        self.has_files |= source.has_files;
         source.len -= n;
+        source.has_files &= source.len > 0;
         source.deleted = source.deleted.wrapping_add(n);
         self.count_added(n);
     }

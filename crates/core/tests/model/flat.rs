@@ -101,9 +101,19 @@ impl Source {
     }
 
     pub(crate) fn take(&mut self, n: usize) -> Bytes {
+        let at = self.place();
+        self.at(at, n)
+    }
+
+    /// Where the next stretch begins.
+    pub(crate) fn place(&mut self) -> usize {
         // Coprime to the number of starts, so that all of them come by.
         self.next = (self.next + 77_777) % (SOURCE / 2);
-        self.bytes.slice(self.next..self.next + n)
+        self.next
+    }
+
+    pub(crate) fn at(&self, at: usize, n: usize) -> Bytes {
+        self.bytes.slice(at..at + n)
     }
 }
 

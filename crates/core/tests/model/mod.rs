@@ -2,6 +2,7 @@
 //!
 //! The test of random seeds, the test that replays the fuzzer's corpus and the fuzz target itself all run it.
 
+mod file;
 mod flat;
 mod op;
 mod single;
@@ -14,6 +15,7 @@ use arbitrary::Unstructured;
 use bytes::Bytes;
 use ferrevent_core::buffer::{Buffer, BufferError};
 
+use self::file::FileLike;
 use self::flat::{Flat, Source};
 use self::op::Op;
 use self::space::Pending;
@@ -118,6 +120,11 @@ impl World {
                 };
                 self.slots[i].append_owner(owned);
             }
+            Op::AppendFile(start, n) => {
+                let file = FileLike::new(&mut self.source, start + n, &self.alive);
+                self.slots[i].append_file(file, start, n);
+            }
+            Op::SendFile(limit, n) => self.slots[i].send_file(limit, n, &self.source),
             _ => self.slots[i].step(op, &mut self.source),
         }
         let slot = &mut self.slots[i];

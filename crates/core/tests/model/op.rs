@@ -14,6 +14,10 @@ pub(crate) enum Op {
     /// Two references to the same memory, side by side in it.
     AppendTwice(usize),
     AppendStatic(usize),
+    /// What follows so many bytes of a file, and how much of it.
+    AppendFile(usize, usize),
+    /// At most how much of a file at the front is sent, and how much is then taken.
+    SendFile(usize, usize),
     Prepend(usize),
     /// A buffer made of these bytes takes this one's place.
     Replace(usize, u8),
@@ -69,6 +73,8 @@ const KINDS: &[(u8, Make)] = &[
     (8, |u| Ok(Op::AppendOwned(size(u)?))),
     (2, |u| Ok(Op::AppendTwice(size(u)?))),
     (3, |u| Ok(Op::AppendStatic(u.int_in_range(0..=20)?))),
+    (6, |u| Ok(Op::AppendFile(size(u)? / 2, size(u)?))),
+    (8, |u| Ok(Op::SendFile(size(u)?, size(u)?))),
     (8, |u| Ok(Op::Prepend(size(u)?))),
     (1, |u| Ok(Op::Replace(size(u)?, u.arbitrary()?))),
     (8, |u| Ok(Op::AppendBuffer(other(u)?))),
