@@ -1,11 +1,9 @@
 //! A network namespace in which half of a host can be reached.
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use crate::{apt_install, run};
+use crate::namespace::in_namespace;
 
 /// A host in [`in_black_hole`]. Its IPv6 address, which the system's resolver puts first, swallows every packet; its
 /// IPv4 address, [`REACHABLE`], is the namespace's own.
@@ -38,24 +36,5 @@ exec "$@"
 /// # Errors
 /// Why this process cannot have one.
 pub fn in_black_hole(command: &Command, hosts: &Path) -> Result<Command, String> {
-    apt_install(&["iproute2"]).map_err(|missing| missing.to_string())?;
-    let enter = || {
-        let mut enter = Command::new("unshare");
-        enter.args(["--net", "--mount", "sh", "-ec", SCRIPT, "sh"]);
-        enter.arg(hosts);
-        enter
-    };
-    // To see whether it may.
-    let tried = run(enter().arg("true"), Duration::from_secs(30))?;
-    if !tried.status.success() {
-        let reason = String::from_utf8_lossy(&tried.stderr);
-        return Err(format!("no network namespace: {}", reason.trim_end()));
-    }
-    let mut entered = enter();
-    entered.arg(command.get_program()).args(command.get_args());
-    let variables = command.get_envs();
-    entered.envs(
-        variables.filter_map(|(name, value)| Some((OsString::from(name), OsString::from(value?)))),
-    );
-    Ok(entered)
+    in_namespace(SCRIPT, &[hosts], command)
 }

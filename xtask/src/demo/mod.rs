@@ -1,6 +1,7 @@
-//! `cargo demo`: the library at work, from three small C programs to memcached and tmux.
+//! `cargo demo`: the library at work, from small C programs to memcached and tmux.
 
 mod memcached;
+mod names;
 mod seed;
 mod tmux;
 
@@ -45,12 +46,16 @@ pub(crate) fn run() -> Result<(), String> {
     println!("the command: {}", stage.command.display());
 
     type Step = fn(&Stage) -> Result<Outcome, String>;
-    let steps: [(&str, Step); 5] = [
+    let steps: [(&str, Step); 6] = [
         ("A connection (examples/c/connect.c)", seed::connect),
         ("Watermarks (examples/c/watermark.c)", seed::watermark),
         (
             "An HTTP/1.0 client (examples/c/http_client.c)",
             seed::http_client,
+        ),
+        (
+            "The same by a DNS base (examples/c/http_by_name.c)",
+            names::http_by_name,
         ),
         ("memcached", memcached::step),
         ("tmux", tmux::step),
@@ -106,7 +111,13 @@ impl Stage {
         }
 
         let programs = target.join("demo");
-        for program in ["connect", "watermark", "http_client"] {
+        for program in [
+            "connect",
+            "watermark",
+            "http_client",
+            "http_by_name",
+            "serve_name",
+        ] {
             let source = workspace_root()
                 .join("examples/c")
                 .join(program)
