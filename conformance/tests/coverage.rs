@@ -19,6 +19,8 @@ const HEADERS: &[(&str, &str)] = &[
     ("event2/buffer_compat.h", "buffer_"),
     ("event2/event.h", ""),
     ("event2/event_compat.h", ""),
+    ("event2/bufferevent.h", "bufferevent_"),
+    ("event2/bufferevent_compat.h", "bufferevent_"),
     ("event2/listener.h", "listener_"),
     ("event2/thread.h", "thread_"),
     ("event2/util.h", "util_"),

@@ -13,7 +13,7 @@ use crate::event::EventSlot;
 use crate::fds::{FdTable, SyncError, User};
 use crate::flags::What;
 use crate::looper::{Run, SignalChange};
-use crate::stream::{Side, Stream, StreamWork};
+use crate::stream::{Group, GroupKey, Side, Stream, StreamWork};
 use crate::timer::Timers;
 
 new_key_type! {
@@ -38,6 +38,10 @@ pub trait Host {
 pub struct Core<H: Host> {
     pub(crate) events: SlotMap<EventKey, EventSlot<H::Event>>,
     pub(crate) streams: SlotMap<StreamKey, Stream<H::Stream>>,
+    /// Bufferevents that share a rate limit.
+    pub(crate) groups: SlotMap<GroupKey, Group>,
+    /// How many bufferevents have a rate limit: then the time matters.
+    pub(crate) rated: usize,
     pub(crate) fds: FdTable,
     pub(crate) signals: HashMap<i32, SmallVec<[EventKey; 2]>>,
     pub(crate) signal_changes: Vec<SignalChange>,
@@ -92,6 +96,8 @@ pub(crate) enum Item<T, S> {
 pub(crate) enum TimerOwner {
     Event(EventKey),
     Stream(StreamKey, Side),
+    Refill(StreamKey),
+    GroupRefill(GroupKey),
     Dial(StreamKey),
     LoopExit,
 }
@@ -102,6 +108,8 @@ impl<H: Host> Core<H> {
         Self {
             events: SlotMap::with_key(),
             streams: SlotMap::with_key(),
+            groups: SlotMap::with_key(),
+            rated: 0,
             fds: FdTable::default(),
             signals: HashMap::new(),
             signal_changes: Vec::new(),

@@ -249,7 +249,7 @@ impl<H: Host> Core<H> {
 
     /// Whether anything depends on the time at which a wait ends. If not, [`wait_done`](Self::wait_done) may do without.
     pub fn needs_time(&self) -> bool {
-        !self.timers.is_empty() || self.run.limits.interval.is_some()
+        !self.timers.is_empty() || self.rated > 0 || self.run.limits.interval.is_some()
     }
 
     /// Whether a pass runs whose time is known: it stands still, and [`set_now`](Self::set_now) is not to be called.
@@ -274,6 +274,8 @@ impl<H: Host> Core<H> {
             match owner {
                 TimerOwner::Event(key) => self.expire_event(key, deadline),
                 TimerOwner::Stream(key, side) => self.expire_stream(key, side),
+                TimerOwner::Refill(key) => self.refill_stream(key),
+                TimerOwner::GroupRefill(group) => self.refill_group(group),
                 TimerOwner::Dial(key) => self.expire_dial(key),
                 TimerOwner::LoopExit => {
                     self.run.exit_timer = None;

@@ -44,6 +44,9 @@ pub enum Error {
     /// The bufferevent below carries a stage already, or too many stand on each other.
     #[error("the bufferevent below cannot carry another one")]
     Layered,
+    /// A rate of nothing, a burst below the rate, or a tick below a millisecond.
+    #[error("no rate limit")]
+    RateLimit,
     /// A base with a driver of one's own has no sockets and signals of the operating system.
     #[error("the base does not run on the operating system")]
     NotOnSystem,

@@ -77,7 +77,7 @@ pub use ferrevent_sys::{Appender, Method};
 pub use crate::base::Base;
 pub use crate::bufferevent::{
     BufferEvent, BufferEventBuilder, BufferMut, Callbacks, Condition, Handler, Listens, Progress,
-    Stage,
+    RateGroup, RateLimit, Stage,
 };
 pub use crate::builder::{Builder, Warning};
 pub use crate::error::{Error, Result};

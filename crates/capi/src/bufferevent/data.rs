@@ -240,23 +240,3 @@ pub unsafe extern "C" fn bufferevent_get_max_single_write(bev: *mut bufferevent)
     // SAFETY: by this function's contract.
     unsafe { max_single(bev, Dirs::WRITE) as ssize_t }
 }
-
-/// `bufferevent_get_max_to_read`: without a rate limit, what one transfer moves at most.
-///
-/// # Safety
-/// `bev` is live.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn bufferevent_get_max_to_read(bev: *mut bufferevent) -> ssize_t {
-    // SAFETY: by this function's contract.
-    unsafe { max_single(bev, Dirs::READ) as ssize_t }
-}
-
-/// `bufferevent_get_max_to_write`: without a rate limit, what one transfer moves at most.
-///
-/// # Safety
-/// `bev` is live.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn bufferevent_get_max_to_write(bev: *mut bufferevent) -> ssize_t {
-    // SAFETY: by this function's contract.
-    unsafe { max_single(bev, Dirs::WRITE) as ssize_t }
-}

@@ -7,6 +7,7 @@
 //! * `connect`: starting connections; `hostname`: by name;
 //! * `data`: reading, writing, triggering;
 //! * `pair`: bufferevents that are each other's transport;
+//! * `rate`: rate limits;
 //! * `stage`: bufferevents over others; `filter`: those whose functions are the program's.
 
 mod connect;
@@ -15,6 +16,7 @@ mod filter;
 mod hostname;
 mod life;
 mod pair;
+mod rate;
 mod run;
 mod settings;
 pub(crate) mod stage;
@@ -26,6 +28,7 @@ pub use hostname::*;
 pub(crate) use hostname::{look_up_discarded, looked_up};
 pub use life::*;
 pub use pair::*;
+pub use rate::*;
 pub(crate) use run::{buffer_changed, finalize, run};
 pub use settings::*;
 pub use stage::{bufferevent_flush, bufferevent_get_underlying};

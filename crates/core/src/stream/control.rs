@@ -351,6 +351,7 @@ impl<H: Host> Core<H> {
         self.silence(key);
         self.detach(key);
         self.unlink(key);
+        self.forget_rate(key);
         let Some(mut stream) = self.streams.remove(key) else {
             return false;
         };
@@ -374,6 +375,7 @@ impl<H: Host> Core<H> {
         // At once, even if it lives on: its user may close the descriptor, and have the number back for another.
         self.detach(key);
         self.unlink(key);
+        self.forget_rate(key);
         self.release(key)
     }
 

@@ -22,6 +22,7 @@ use bitflags::bitflags;
 use smallvec::SmallVec;
 
 use super::pair::Pair;
+use super::rate::Rate;
 use super::{Callbacks, Io, Side, Stream, StreamWork, Suspend};
 use crate::base::{Core, Host, StreamKey};
 use crate::driver::{Driver, Kind};
@@ -84,6 +85,7 @@ pub(crate) struct Extra {
     pub(super) link: Link,
     /// The stage that stands on this one.
     above: Option<StreamKey>,
+    pub(super) rate: Option<Box<Rate>>,
 }
 
 /// What the bytes of a bufferevent go to and come from.
@@ -196,7 +198,7 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get(key) else {
             return false;
         };
-        stream.is_timed() || stream.extra.is_some() && self.stack_needs_time(key)
+        stream.is_timed() || self.rated > 0 || stream.extra.is_some() && self.stack_needs_time(key)
     }
 
     fn stack_needs_time(&self, key: StreamKey) -> bool {

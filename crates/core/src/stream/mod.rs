@@ -8,13 +8,15 @@
 //! * `transfer` — what the transport answered;
 //! * `callback` — who is called when, deferred callbacks;
 //! * `layer` — bufferevents over bufferevents;
-//! * `pair` — bufferevents that are each other's transport.
+//! * `pair` — bufferevents that are each other's transport;
+//! * `rate` — rate limits.
 
 mod callback;
 mod control;
 mod dial;
 mod layer;
 mod pair;
+mod rate;
 mod transfer;
 
 use bitflags::bitflags;
@@ -28,6 +30,8 @@ use crate::timer::TimerId;
 
 pub(crate) use self::layer::Extra;
 pub use self::layer::{AfterProcess, Mode, Processed, StageKind};
+pub(crate) use self::rate::Group;
+pub use self::rate::{GroupKey, RateLimit};
 
 /// The low and the high mark of one direction, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -183,6 +187,10 @@ bitflags! {
         const LOOKUP = 2;
         /// The stage above takes nothing now.
         const FILTER = 4;
+        /// Its bucket is empty.
+        const RATE = 8;
+        /// The bucket of its group is empty.
+        const GROUP = 16;
     }
 }
 

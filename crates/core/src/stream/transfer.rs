@@ -45,6 +45,12 @@ impl<H: Host> Core<H> {
         if received.bytes == 0 {
             return self.fail(key, Side::Read, StreamEvent::EOF, 0);
         }
+        if self.rated > 0 {
+            self.spend(key, Side::Read, received.bytes);
+        }
+        let Some(stream) = self.streams.get_mut(key) else {
+            return Callbacks::NONE;
+        };
         let latch = stream.trusts_edges(self.edge) && (!received.drained || stream.end_seen);
         stream.side_mut(Side::Read).ready = latch;
         self.restart_stream_timer(key, Side::Read);
@@ -93,6 +99,9 @@ impl<H: Host> Core<H> {
         };
         if sent.bytes == 0 && len > 0 && !sent.blocked {
             return self.fail(key, Side::Write, StreamEvent::EOF, 0);
+        }
+        if self.rated > 0 {
+            self.spend(key, Side::Write, sent.bytes);
         }
         if len == 0 {
             self.disarm(key, Side::Write);
@@ -341,9 +350,12 @@ impl<H: Host> Core<H> {
         } else {
             MAX_READ
         };
-        let limit = match half.mark.high {
+        let (high, len) = (half.mark.high, half.len);
+        let max = self.rated_limit(key, Side::Read, max);
+        let stream = &self.streams[key];
+        let limit = match high {
             0 => max,
-            high => max.min(high.saturating_sub(half.len)),
+            high => max.min(high.saturating_sub(len)),
         };
         if limit == 0 {
             return None;
@@ -380,7 +392,26 @@ impl<H: Host> Core<H> {
             let above = half.len.saturating_sub(half.mark.low).min(MAX_WRITE);
             above.div_ceil(WRITE_PIECE).max(1) * WRITE_PIECE
         };
+        let limit = self.rated_limit(key, Side::Write, limit);
+        if limit == 0 {
+            // Suspended until the bucket holds something again.
+            return Io::Call(Callbacks::NONE);
+        }
         Io::Write { fd, kind, limit }
+    }
+
+    /// What a rate limit leaves of the limit of a transfer.
+    #[inline]
+    fn rated_limit(&mut self, key: StreamKey, side: Side, limit: usize) -> usize {
+        if self.rated == 0 {
+            return limit;
+        }
+        let limit = self.rate_allowance(key, side, limit);
+        if limit == 0 {
+            // It should have been suspended; what is found out now counts as spent.
+            self.spend(key, side, 0);
+        }
+        limit
     }
 
     /// The direction has come to its end: it is disabled, and the event callback hears why.

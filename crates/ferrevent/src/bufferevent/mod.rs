@@ -6,6 +6,7 @@
 //! * `connect` — connections that we start;
 //! * `handler` — whom they call back;
 //! * `pair` — those that are each other's transport;
+//! * `rate` — rate limits;
 //! * `stage` — those over others;
 //! * `work` — what the loop does for them.
 
@@ -14,6 +15,7 @@ mod bytes;
 mod connect;
 mod handler;
 mod pair;
+mod rate;
 mod stage;
 mod work;
 
@@ -31,6 +33,7 @@ use slotmap::new_key_type;
 pub use self::builder::BufferEventBuilder;
 pub use self::bytes::BufferMut;
 pub use self::handler::{Callbacks, Condition, Handler, Listens};
+pub use self::rate::{RateGroup, RateLimit};
 pub use self::stage::{Progress, Stage};
 use crate::base::Base;
 use crate::error::{Error, Result};
