@@ -4,7 +4,7 @@ mod script;
 
 use domain::base::Rtype;
 use domain::base::iana::Rcode;
-use ferrevent_dns::{Config, Failure, Protocol, Question, Records};
+use ferrevent_dns::{Config, Failure, Name, Protocol, Question, Records};
 use script::{SECOND, World, ip, server};
 
 fn plain() -> Config {
@@ -162,4 +162,245 @@ fn edns_is_left_out_for_a_server_that_does_not_understand_it() {
     assert_eq!(second.edns, None);
     world.deliver(&second, &second.answer(&[("a.test", ip("192.0.2.7"))]));
     assert!(world.records().is_ok());
+}
+
+#[test]
+fn the_names_of_the_search_list_are_tried_in_order() {
+    for (ndots, name, expected) in [
+        (1, "www", &["www.one.test", "www.two.test", "www"][..]),
+        (
+            1,
+            "www.sub",
+            &["www.sub", "www.sub.one.test", "www.sub.two.test"],
+        ),
+        (
+            2,
+            "www.sub",
+            &["www.sub.one.test", "www.sub.two.test", "www.sub"],
+        ),
+        (0, "www", &["www", "www.one.test", "www.two.test"]),
+        (1, "www.", &["www"]),
+    ] {
+        let config = Config { ndots, ..plain() };
+        let mut world = World::new(config, 1);
+        world
+            .resolver
+            .add_search_domain(Name::parse("two.test").unwrap(), true);
+        world
+            .resolver
+            .add_search_domain(Name::parse("one.test").unwrap(), true);
+        world.resolver.look_up(Question::ipv4(name).unwrap(), 0);
+        let mut asked = Vec::new();
+        while world.resolver.is_busy() {
+            let query = world.query();
+            asked.push(query.name.clone());
+            world.deliver(&query, &query.refusal(Rcode::NXDOMAIN, None));
+        }
+        assert_eq!(asked, expected, "ndots {ndots}, {name}");
+        assert_eq!(world.records(), Err(Failure::NotExist));
+    }
+}
+
+#[test]
+fn the_search_ends_with_a_silent_server() {
+    let config = Config {
+        attempts: 1,
+        ..plain()
+    };
+    let mut world = World::new(config, 1);
+    world
+        .resolver
+        .add_search_domain(Name::parse("one.test").unwrap(), false);
+    world.resolver.look_up(Question::ipv4("www").unwrap(), 0);
+    world.pass();
+    assert_eq!(world.records(), Err(Failure::Timeout));
+    assert_eq!(world.sent().len(), 1);
+}
+
+#[test]
+fn a_server_that_has_failed_is_asked_as_libevent_asks_it() {
+    let mut world = World::new(plain(), 1);
+    world.resolver.look_up(Question::ipv4("a.test").unwrap(), 0);
+    let mut asked = 0;
+    while world.resolver.is_busy() {
+        let query = world.query();
+        asked += 1;
+        world.deliver(&query, &query.refusal(Rcode::SERVFAIL, None));
+    }
+    assert_eq!((asked, world.records()), (3, Err(Failure::Timeout)));
+    let config = Config {
+        randomize_case: false,
+        ..Config::default()
+    };
+    let mut world = World::new(config, 1);
+    world.resolver.look_up(Question::ipv4("a.test").unwrap(), 0);
+    let query = world.query();
+    world.deliver(&query, &query.refusal(Rcode::SERVFAIL, None));
+    assert_eq!(world.records(), Err(Failure::ServerFailed));
+}
+
+#[test]
+fn answers_are_kept_while_they_are_good() {
+    let config = Config {
+        randomize_case: false,
+        ..Config::default()
+    };
+    let mut world = World::new(config, 1);
+    world.resolver.look_up(Question::ipv4("a.test").unwrap(), 0);
+    let query = world.query();
+    world.deliver(&query, &query.answer(&[("a.test", ip("192.0.2.1"))]));
+    assert_eq!(world.records().unwrap().ttl, 300);
+    world.now = 100 * SECOND;
+    world
+        .resolver
+        .look_up(Question::ipv4("A.TEST").unwrap(), world.now);
+    assert_eq!(world.records().unwrap().ttl, 200);
+    // Another type is another answer.
+    world
+        .resolver
+        .look_up(Question::ipv6("a.test").unwrap(), world.now);
+    let query = world.query();
+    world.deliver(&query, &query.refusal(Rcode::NOERROR, Some(60)));
+    let finished = world.resolver.poll_finished().unwrap();
+    assert_eq!(finished.ttl, 60);
+    world
+        .resolver
+        .look_up(Question::ipv6("a.test").unwrap(), world.now);
+    assert_eq!(world.records(), Err(Failure::NoData));
+    world.sent();
+    world.now = 300 * SECOND;
+    world
+        .resolver
+        .look_up(Question::ipv4("a.test").unwrap(), world.now);
+    world
+        .resolver
+        .look_up(Question::ipv6("a.test").unwrap(), world.now);
+    assert_eq!(world.sent().len(), 2);
+}
+
+#[test]
+fn libevents_settings_keep_nothing() {
+    let mut world = World::new(plain(), 1);
+    for _ in 0..2 {
+        world.resolver.look_up(Question::ipv4("a.test").unwrap(), 0);
+        let query = world.query();
+        world.deliver(&query, &query.answer(&[("a.test", ip("192.0.2.1"))]));
+        assert!(world.records().is_ok());
+    }
+}
+
+#[test]
+fn a_server_that_is_down_is_probed_until_it_answers() {
+    let config = Config {
+        attempts: 1,
+        max_timeouts: 2,
+        ..plain()
+    };
+    let mut world = World::new(config, 1);
+    for _ in 0..2 {
+        world
+            .resolver
+            .look_up(Question::ipv4("a.test").unwrap(), world.now);
+        world.sent();
+        world.pass();
+        assert_eq!(world.records(), Err(Failure::Timeout));
+    }
+    let down = world.now;
+    world.pass();
+    assert_eq!(world.query().name, "google.com");
+    assert_eq!(world.now, down + 10 * SECOND);
+    // No answer: the next one comes after twice the time.
+    world.pass();
+    let failed = world.now;
+    world.pass();
+    let probe = world.query();
+    assert_eq!(world.now, failed + 20 * SECOND);
+    world.deliver(&probe, &probe.refusal(Rcode::NXDOMAIN, None));
+    assert_eq!(world.resolver.next_timeout(), None);
+}
+
+#[test]
+fn servers_take_turns() {
+    let mut world = World::new(
+        Config {
+            newest_server_second: false,
+            ..plain()
+        },
+        3,
+    );
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        world.resolver.look_up(Question::ipv4("a.test").unwrap(), 0);
+        let query = world.query();
+        order.push(query.transmit.server);
+        world.deliver(&query, &query.answer(&[("a.test", ip("192.0.2.1"))]));
+    }
+    assert_eq!(order, [server(1), server(2), server(3), server(1)]);
+}
+
+#[test]
+fn a_port_that_nobody_listens_on_is_left_at_once() {
+    let mut world = World::new(plain(), 2);
+    world.resolver.look_up(Question::ipv4("a.test").unwrap(), 0);
+    let first = world.query();
+    world.resolver.handle_failure(first.transmit.socket, 0);
+    let second = world.query();
+    assert_ne!(first.transmit.server, second.transmit.server);
+}
+
+#[test]
+fn names_of_addresses_are_found() {
+    for (address, name) in [
+        ("192.0.2.1", "1.2.0.192.in-addr.arpa"),
+        (
+            "2001:db8::5",
+            "5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa",
+        ),
+    ] {
+        let mut world = World::new(plain(), 1);
+        world
+            .resolver
+            .look_up(Question::reverse(address.parse().unwrap()), 0);
+        let query = world.query();
+        assert_eq!((query.name.as_str(), query.rtype), (name, Rtype::PTR));
+        world.deliver(
+            &query,
+            &query.answer(&[(name, script::Data::Pointer("host.test"))]),
+        );
+        let names = Records::Names(vec![Name::parse("host.test").unwrap()]);
+        assert_eq!(world.records().unwrap().records, names);
+    }
+}
+
+#[test]
+fn the_whole_look_up_has_a_deadline() {
+    let config = Config {
+        deadline: Some(std::time::Duration::from_secs(1)),
+        ..Config::default()
+    };
+    // Without a server nothing is ever sent.
+    for servers in [0, 1] {
+        let mut world = World::new(config.clone(), servers);
+        world.resolver.look_up(Question::ipv4("a.test").unwrap(), 0);
+        while world.resolver.is_busy() {
+            assert!(world.pass());
+        }
+        assert_eq!(
+            (world.records(), world.now),
+            (Err(Failure::Timeout), SECOND)
+        );
+    }
+}
+
+#[test]
+fn the_same_seed_sends_the_same() {
+    let run = || {
+        let mut world = World::new(Config::default(), 2);
+        world
+            .resolver
+            .look_up(Question::ipv4("abcdefgh.test").unwrap(), 0);
+        world.pass();
+        world.sent()
+    };
+    assert_eq!(run(), run());
 }

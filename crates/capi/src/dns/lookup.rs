@@ -231,7 +231,7 @@ pub(crate) unsafe fn cancel(request: *mut evdns_request) {
             return;
         }
         fail(request, Failure::Cancelled);
-        with(dns, |resolver, _| resolver.cancel(key));
+        with(dns, |resolver, now| resolver.cancel(key, now));
     }
 }
 

@@ -147,9 +147,12 @@ impl Resolver {
     }
 
     pub(super) fn drop_exchange(&mut self, key: ExchangeKey) {
+        let exchange = self.exchanges.get(key);
+        if exchange.is_some_and(|exchange| exchange.state == State::Waiting) {
+            self.waiting.retain(|waiting| *waiting != key);
+        }
         self.retire(key);
         self.exchanges.remove(key);
-        self.waiting.retain(|waiting| *waiting != key);
     }
 
     fn close(&mut self, socket: SocketKey) {

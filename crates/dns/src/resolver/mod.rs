@@ -192,8 +192,11 @@ impl Resolver {
     }
 
     /// Forgets a look-up: no result will come of it. False if it has ended already.
-    pub fn cancel(&mut self, key: LookupKey) -> bool {
-        self.drop_lookup(key)
+    pub fn cancel(&mut self, key: LookupKey, now: u64) -> bool {
+        let dropped = self.drop_lookup(key);
+        // Its place is free for another.
+        self.pump(now);
+        dropped
     }
 
     /// The next look-up that has ended.
@@ -232,6 +235,7 @@ impl Resolver {
                 Timer::Probe(id) => self.probe(id, now),
             }
         }
+        self.pump(now);
     }
 
     /// A datagram has come to one of the resolver's sockets. Anything that is not an answer to what was sent from there
