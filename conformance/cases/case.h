@@ -36,6 +36,7 @@ struct case_entry {
     const char *name;
     const char *mark;   /* the decision ("J18", "K") by which ferrevent differs, or NULL */
     const char *reason; /* that decision in one line, or NULL */
+    bool off_epoll;     /* only with other methods than epoll */
     void (*run)(void);
     struct case_entry *next;
 };
@@ -47,9 +48,15 @@ void case_register(struct case_entry *entry);
 /* The same for a case in which ferrevent decides differently on purpose: expected/NAME.txt holds
  * what ferrevent prints and expected/NAME.stock.txt what libevent prints. Without the latter the
  * case is not run on libevent, because it would hang, crash or vary there. */
-#define CASE_DIFFERS(name, mark, reason)                                                           \
+#define CASE_DIFFERS(name, mark, reason) CASE_ENTRY(name, mark, reason, false)
+
+/* The same, but with epoll both libraries print the same. With poll it is expected/NAME.poll.txt and
+ * expected/NAME.poll.stock.txt, with select likewise. */
+#define CASE_DIFFERS_OFF_EPOLL(name, mark, reason) CASE_ENTRY(name, mark, reason, true)
+
+#define CASE_ENTRY(name, mark, reason, off_epoll)                                                  \
     static void case_##name(void);                                                                 \
-    static struct case_entry entry_##name = {#name, mark, reason, case_##name, NULL};              \
+    static struct case_entry entry_##name = {#name, mark, reason, off_epoll, case_##name, NULL};   \
     __attribute__((constructor)) static void register_##name(void) {                               \
         case_register(&entry_##name);                                                              \
     }                                                                                              \
@@ -59,6 +66,9 @@ void case_register(struct case_entry *entry);
 #define CHECK(condition)                                                                           \
     ((condition) ? (void)0 : case_fail(__FILE__, __LINE__, #condition))
 _Noreturn void case_fail(const char *file, int line, const char *what);
+
+/* Whether valgrind runs the case: it is slow, and has limits of its own. */
+bool under_valgrind(void);
 
 /* ---- The trace ---- */
 

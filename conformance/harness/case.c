@@ -1,10 +1,10 @@
 /* The main program of every conformance case file, and the functions that case.h declares.
  *
- *   PROGRAM --list      name, tab, mark, tab, reason of each case, a line each
+ *   PROGRAM --list      name, mark, reason and "off epoll" (or nothing) of each case, with tabs between, a line each
  *   PROGRAM --library   the file from which libevent's functions come
  *   PROGRAM NAME        runs that case
  *
- * CASE_WATCHDOG is the number of seconds that a case may take (0: any). */
+ * CASE_WATCHDOG is the number of seconds that a case may take (0: any), and CASE_VALGRIND says that valgrind runs it. */
 #include "case.h"
 
 #include <dlfcn.h>
@@ -66,8 +66,8 @@ int main(int argc, char **argv) {
     }
     if (strcmp(argv[1], "--list") == 0) {
         for (struct case_entry *entry = first_entry; entry; entry = entry->next)
-            printf("%s\t%s\t%s\n", entry->name, entry->mark ? entry->mark : "",
-                   entry->reason ? entry->reason : "");
+            printf("%s\t%s\t%s\t%s\n", entry->name, entry->mark ? entry->mark : "",
+                   entry->reason ? entry->reason : "", entry->off_epoll ? "off epoll" : "");
         return 0;
     }
     /* What was traced before a crash or a hang must be seen. */
@@ -82,6 +82,10 @@ _Noreturn void case_fail(const char *file, int line, const char *what) {
     printf("FAILED %s:%d: %s\n", slash ? slash + 1 : file, line, what);
     fprintf(stderr, "errno: %s\n", strerror(error));
     _exit(1);
+}
+
+bool under_valgrind(void) {
+    return getenv("CASE_VALGRIND") != NULL;
 }
 
 /* ---- The trace ---- */

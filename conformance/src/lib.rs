@@ -29,6 +29,9 @@ const OPERATIONS_VARIABLE: &str = "CASE_OPERATIONS";
 /// How many seconds a case gives itself; 0 leaves it to the caller.
 const WATCHDOG_VARIABLE: &str = "CASE_WATCHDOG";
 
+/// Valgrind runs the case.
+const VALGRIND_VARIABLE: &str = "CASE_VALGRIND";
+
 /// How many cases run at a time. Some have timeouts of 20 ms: more at a time than the machine has
 /// processors would only make them slower.
 const THREADS: usize = 2;
@@ -53,6 +56,58 @@ pub struct Case {
     pub name: String,
     /// Where ferrevent differs on purpose: the decision's mark and the reason.
     pub differs: Option<(String, String)>,
+    /// That is so only with other methods than epoll.
+    pub off_epoll: bool,
+}
+
+impl Case {
+    /// Where ferrevent differs on purpose with this method: the decision's mark.
+    pub fn mark(&self, method: Method) -> Option<&str> {
+        let (mark, _) = self.differs.as_ref()?;
+        (!self.off_epoll || method != Method::Epoll).then_some(mark)
+    }
+
+    /// How the files in `expected/` begin that hold what is printed with this method, if there are any.
+    pub fn expected_stem(&self, method: Method) -> Option<String> {
+        self.mark(method)?;
+        Some(match method {
+            _ if !self.off_epoll => self.name.clone(),
+            method => format!("{}.{}", self.name, method.name()),
+        })
+    }
+}
+
+/// How a base learns what is ready; both libraries are told in the environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// What both choose by themselves.
+    Epoll,
+    /// With `EVENT_NOEPOLL`.
+    Poll,
+    /// With `EVENT_NOEPOLL` and `EVENT_NOPOLL`.
+    Select,
+}
+
+impl Method {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Epoll, Self::Poll, Self::Select];
+
+    /// Its name in libevent.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Epoll => "epoll",
+            Self::Poll => "poll",
+            Self::Select => "select",
+        }
+    }
+
+    fn forbidden(self) -> &'static [&'static str] {
+        match self {
+            Self::Epoll => &[],
+            Self::Poll => &["EVENT_NOEPOLL"],
+            Self::Select => &["EVENT_NOEPOLL", "EVENT_NOPOLL"],
+        }
+    }
 }
 
 /// The library that a program runs on.
@@ -114,14 +169,14 @@ pub fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync)
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// The traces that are written down: `expected/NAME.txt` for ours, `expected/NAME.stock.txt` for
+/// The traces that are written down: `expected/STEM.txt` for ours, `expected/STEM.stock.txt` for
 /// libevent. None when there is no such file.
-pub fn expected(case: &str, side: Side<'_>) -> Result<Option<String>, String> {
+pub fn expected(stem: &str, side: Side<'_>) -> Result<Option<String>, String> {
     let ending = match side {
         Side::Stock => "stock.txt",
         Side::Ours(_) => "txt",
     };
-    let path = folder("expected").join(format!("{case}.{ending}"));
+    let path = folder("expected").join(format!("{stem}.{ending}"));
     match fs::read_to_string(&path) {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -170,7 +225,11 @@ impl Program {
                 }
                 _ => None,
             };
-            program.cases.push(Case { name, differs });
+            program.cases.push(Case {
+                name,
+                differs,
+                off_epoll: fields.next() == Some("off epoll"),
+            });
         }
         Ok(program)
     }
@@ -182,8 +241,14 @@ impl Program {
 
     /// What `case` prints on `side`. Anything but success adds a line in brackets that says how it
     /// ended, followed by its standard error.
-    pub fn run(&self, case: &str, side: Side<'_>) -> Result<String, String> {
-        let output = workbench::run(&mut self.command(case, side), CASE_LIMIT)?;
+    pub fn run(&self, case: &str, side: Side<'_>, method: Method) -> Result<String, String> {
+        let mut command = self.command(case, side);
+        if method != Method::Epoll {
+            command.envs(method.forbidden().iter().map(|name| (name, "1")));
+            // How a buffer does its work has nothing to do with the method.
+            command.env(OPERATIONS_VARIABLE, "100");
+        }
+        let output = workbench::run(&mut command, CASE_LIMIT)?;
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() {
             return Ok(text);
@@ -212,6 +277,7 @@ impl Program {
             .arg(&self.path)
             .arg(case)
             .env(WATCHDOG_VARIABLE, "0")
+            .env(VALGRIND_VARIABLE, "1")
             .env(OPERATIONS_VARIABLE, "500");
         workbench::with_library(&mut valgrind, dir);
         let output = workbench::run(&mut valgrind, MEMCHECK_LIMIT)?;

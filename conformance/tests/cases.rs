@@ -18,38 +18,45 @@
 //!   to show that something does not happen (`run_for`).
 //! - A case frees what it made: all of them also run under valgrind.
 //!
+//! Every case runs with epoll, with poll and with select. One that depends on what the method can do asks
+//! `event_base_get_features`.
+//!
 //! # Where ferrevent differs on purpose
 //!
 //! `CASE_DIFFERS(name, "J18", "reason in one line")` names the decision. `expected/NAME.txt` then
 //! holds our trace, and `expected/NAME.stock.txt` libevent's. Without the second file the case is
 //! not run on libevent at all: there it hangs, crashes or prints something else every time.
+//!
+//! `CASE_DIFFERS_OFF_EPOLL` is for a difference that is there with poll and select only. The files are
+//! then called `NAME.poll.txt`, `NAME.poll.stock.txt` and so on.
 
 // A file, folder or compiler that is missing ends the test with its message, wherever it is noticed.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use ferrevent_conformance::{
-    Case, ENDED_BADLY, Program, Side, compile_all, difference, expected, expected_files,
+    Case, ENDED_BADLY, Method, Program, Side, compile_all, difference, expected, expected_files,
     in_parallel,
 };
 use ferrevent_workbench as workbench;
 
 #[test]
 fn every_case_succeeds_on_libevent() {
-    let failures: Vec<String> = stock_traces()
+    let failures: Vec<String> = runs()
         .iter()
-        .filter_map(|(name, trace)| {
-            let case = cases().into_iter().find(|(_, case)| case.name == *name)?.1;
-            let wanted = match &case.differs {
-                Some(_) => expected(name, Side::Stock).unwrap()?,
+        .filter_map(|run| {
+            let trace = stock_traces().get(&run.key())?;
+            let wanted = match run.case.expected_stem(run.method) {
+                Some(stem) => expected(&stem, Side::Stock).unwrap()?,
                 // Nothing to compare with, but it must have ended well.
                 None if trace.lines().any(|line| line.starts_with(ENDED_BADLY)) => String::new(),
                 None => return None,
             };
-            difference(&wanted, trace).map(|lines| format!("{name} on libevent:\n{lines}"))
+            difference(&wanted, trace).map(|lines| format!("{run} on libevent:\n{lines}"))
         })
         .collect();
     assert!(
@@ -80,18 +87,18 @@ fn every_case_prints_the_same_on_both_libraries() {
         );
     }
     let stock = stock_traces();
-    let failures: Vec<String> = in_parallel(&cases(), |(program, case)| {
-        let lines = compare(program, case, &dir, stock).err()?;
-        Some(format!("{}: {}\n{lines}", program.name, case.name))
+    let failures: Vec<String> = in_parallel(&runs(), |run| {
+        let lines = compare(run, &dir, stock).err()?;
+        Some(format!("{run}\n{lines}"))
     })
     .into_iter()
     .flatten()
     .collect();
     assert!(
         failures.is_empty(),
-        "{} of {} cases differ (- wanted, + ours)\n{}",
+        "{} of {} runs differ (- wanted, + ours)\n{}",
         failures.len(),
-        cases().len(),
+        runs().len(),
         failures.join("\n")
     );
 }
@@ -107,9 +114,7 @@ fn names_are_unique_and_expected_traces_have_their_cases() {
                 "two cases are called {}",
                 case.name
             );
-            if case.differs.is_some() {
-                differing.insert(case.name.as_str());
-            }
+            differing.extend(Method::ALL.iter().filter_map(|&m| case.expected_stem(m)));
         }
     }
     let files = expected_files().unwrap();
@@ -125,23 +130,42 @@ fn names_are_unique_and_expected_traces_have_their_cases() {
             .map(|name| name.strip_suffix(".stock").unwrap_or(name));
         assert!(
             name.is_some_and(|name| differing.contains(name)),
-            "expected/{file} belongs to no CASE_DIFFERS"
+            "expected/{file} belongs to no case that differs"
         );
     }
 }
 
-fn compare(
-    program: &Program,
-    case: &Case,
-    dir: &Path,
-    stock: &BTreeMap<String, String>,
-) -> Result<(), String> {
-    let ours = program.run(&case.name, Side::Ours(dir))?;
-    let wanted = match &case.differs {
-        Some((mark, _)) => expected(&case.name, Side::Ours(dir))?
-            .ok_or_else(|| format!("    {mark}: no expected trace"))?,
+/// A case with a method.
+struct Run {
+    program: &'static Program,
+    case: &'static Case,
+    method: Method,
+}
+
+impl Run {
+    fn key(&self) -> (String, &'static str) {
+        (self.case.name.clone(), self.method.name())
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (program, case) = (&self.program.name, &self.case.name);
+        write!(f, "{program}: {case} with {}", self.method.name())
+    }
+}
+
+/// What libevent has printed, by the case and the method.
+type Traces = BTreeMap<(String, &'static str), String>;
+
+fn compare(run: &Run, dir: &Path, stock: &Traces) -> Result<(), String> {
+    let ours = run
+        .program
+        .run(&run.case.name, Side::Ours(dir), run.method)?;
+    let wanted = match run.case.expected_stem(run.method) {
+        Some(stem) => expected(&stem, Side::Ours(dir))?.ok_or("    no expected trace")?,
         None => stock
-            .get(&case.name)
+            .get(&run.key())
             .cloned()
             .ok_or("    not run on libevent")?,
     };
@@ -152,30 +176,39 @@ fn compare(
 }
 
 /// What libevent prints for each selected case that can run there. Run once for all tests.
-fn stock_traces() -> &'static BTreeMap<String, String> {
-    static TRACES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+fn stock_traces() -> &'static Traces {
+    static TRACES: OnceLock<Traces> = OnceLock::new();
     TRACES.get_or_init(|| {
-        let traces = in_parallel(&cases(), |(program, case)| {
-            if case.differs.is_some() && expected(&case.name, Side::Stock).unwrap().is_none() {
-                return None;
+        let traces = in_parallel(&runs(), |run| {
+            if let Some(stem) = run.case.expected_stem(run.method) {
+                expected(&stem, Side::Stock).unwrap()?;
             }
             // A case that does not end has a trace too: the message that says so.
-            let trace = program
-                .run(&case.name, Side::Stock)
+            let trace = run
+                .program
+                .run(&run.case.name, Side::Stock, run.method)
                 .unwrap_or_else(|message| format!("{ENDED_BADLY} by us: {message}]\n"));
-            Some((case.name.clone(), trace))
+            Some((run.key(), trace))
         });
         traces.into_iter().flatten().collect()
     })
 }
 
-/// The cases that `FERREVENT_CASES` selects, with their programs.
-fn cases() -> Vec<(&'static Program, &'static Case)> {
+/// The cases that `FERREVENT_CASES` selects, with their programs, and each with every method.
+fn runs() -> Vec<Run> {
     let wanted = std::env::var("FERREVENT_CASES").unwrap_or_default();
-    programs()
+    let cases = programs()
         .iter()
         .flat_map(|program| program.cases.iter().map(move |case| (program, case)))
-        .filter(|(program, case)| case.name.contains(&wanted) || program.name == wanted)
+        .filter(|(program, case)| case.name.contains(&wanted) || program.name == wanted);
+    cases
+        .flat_map(|(program, case)| {
+            Method::ALL.map(|method| Run {
+                program,
+                case,
+                method,
+            })
+        })
         .collect()
 }
 

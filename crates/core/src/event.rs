@@ -233,7 +233,7 @@ impl<H: Host> Core<H> {
             .unwrap_or_default();
         for user in users {
             let User::Event(key) = user else { continue };
-            self.activate_io(key, what);
+            self.activate_io(key, what & What::IO);
             let timed = self
                 .events
                 .get(key)
@@ -244,17 +244,15 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// A descriptor's condition has come true.
+    /// A descriptor's condition has come true; [`What::EDGE`] if that was told as an edge to those who want edges.
     pub(crate) fn activate_io(&mut self, key: EventKey, happened: What) {
         let Some(slot) = self.events.get(key) else {
             return;
         };
-        let happened = happened & slot.what & What::IO;
-        if happened.is_empty() {
-            return;
+        let happened = happened & slot.what & (What::IO | What::EDGE);
+        if happened.intersects(What::IO) {
+            self.activate(key, happened, 1);
         }
-        let edge = slot.what & What::EDGE;
-        self.activate(key, happened | edge, 1);
     }
 
     pub(crate) fn activate(&mut self, key: EventKey, happened: What, calls: u16) {

@@ -234,11 +234,14 @@ impl<H: Host> Core<H> {
 
     /// What a wait reported.
     pub fn handle_ready(&mut self, ready: &[Ready]) {
+        let trigger = if self.edge { What::EDGE } else { What::empty() };
         for report in ready {
             // Who came last goes first, as in libevent. Queueing changes no table.
             for index in (0..self.fds.reported(report.token)).rev() {
                 match self.fds.user(report.token.fd, index) {
-                    Some(User::Event(key)) => self.activate_io(key, happened(report.readiness)),
+                    Some(User::Event(key)) => {
+                        self.activate_io(key, happened(report.readiness) | trigger);
+                    }
                     Some(User::Stream(key)) => self.stream_ready(key, report.readiness),
                     Some(User::Attempt(key)) => self.attempt_ready(key, report.token.fd),
                     None => {}

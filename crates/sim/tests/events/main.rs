@@ -30,14 +30,14 @@ struct Tester {
 }
 
 impl Tester {
-    fn new(seed: u64, shell: &mut Shell, priorities: usize, record: Shared) -> Self {
+    fn new(seed: u64, edge: bool, shell: &mut Shell, priorities: usize, record: Shared) -> Self {
         shell
             .core
             .set_priorities(priorities)
             .expect("nothing is active");
         let mut tester = Self {
             random: Random::new(seed ^ 0x5eed),
-            model: Model::default(),
+            model: Model::new(edge),
             keys: Vec::new(),
             sockets: Vec::new(),
             record,
@@ -290,7 +290,7 @@ fn play(seed: u64, edge: bool) -> Vec<String> {
         record: record.clone(),
     });
     let priorities = 1 + random.below(3) as usize;
-    let mut tester = Tester::new(seed, &mut shell, priorities, record);
+    let mut tester = Tester::new(seed, edge, &mut shell, priorities, record);
     for _ in 0..3 + random.below(10) {
         for _ in 0..random.below(8) {
             tester.act(&mut shell);

@@ -31,9 +31,18 @@ pub(crate) struct Model {
     running: Option<usize>,
     /// Something more urgent has become active: the pass ends.
     hurried: bool,
+    /// The driver reports edges to those who want them.
+    edges: bool,
 }
 
 impl Model {
+    pub(crate) fn new(edges: bool) -> Self {
+        Self {
+            edges,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn push(&mut self, fd: Fd, what: What, priority: u8) {
         self.events.push(Event {
             fd,
@@ -117,12 +126,17 @@ impl Model {
         happened.set(What::READ, readiness.contains(Readiness::READ) || failed);
         happened.set(What::WRITE, readiness.contains(Readiness::WRITE) || failed);
         happened.set(What::CLOSED, readiness.contains(Readiness::CLOSED));
+        let edges = if self.edges {
+            What::EDGE
+        } else {
+            What::empty()
+        };
         let users = self.users.get(&fd).cloned().unwrap_or_default();
         for id in users.into_iter().rev() {
             let what = self.events[id].what;
             let happened = happened & what & What::IO;
             if !happened.is_empty() {
-                self.activate(id, happened | what & What::EDGE);
+                self.activate(id, happened | what & edges);
             }
         }
     }
