@@ -101,6 +101,40 @@ CASE(thread_event_add_wakes_the_loop) {
     woken_by("add");
 }
 
+static void counts(evutil_socket_t fd, short what, void *count) {
+    (void)fd;
+    (void)what;
+    __atomic_add_fetch((unsigned *)count, 1, __ATOMIC_SEQ_CST);
+}
+
+static void *dispatches(void *base) {
+    CHECK(event_base_loop(base, EVLOOP_NO_EXIT_ON_EMPTY) == 0);
+    return NULL;
+}
+
+/* Each time the loop has just run a callback and is about to wait: what is activated then is not lost. */
+CASE(thread_event_active_just_before_the_loop_waits) {
+    CHECK(evthread_use_pthreads() == 0);
+    struct event_base *base = new_base();
+    pthread_t thread;
+    unsigned count = 0, rounds = under_valgrind() ? 200 : 30000;
+    struct event *event = new_event(base, -1, 0, counts, &count);
+    CHECK(pthread_create(&thread, NULL, dispatches, base) == 0);
+    for (unsigned round = 1; round <= rounds; round++) {
+        /* Sooner and later, so that it falls into every moment. */
+        for (volatile unsigned spin = round % 600; spin; spin--)
+            ;
+        event_active(event, EV_READ, 1);
+        while (__atomic_load_n(&count, __ATOMIC_SEQ_CST) < round)
+            sched_yield();
+    }
+    CHECK(event_base_loopbreak(base) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    event_free(event);
+    event_base_free(base);
+    say("all arrived");
+}
+
 static void lingers(evutil_socket_t fd, short what, void *arg) {
     struct scene *scene = arg;
     struct pollfd leave = {scene->leave[0], POLLIN, 0};

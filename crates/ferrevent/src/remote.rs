@@ -1,9 +1,9 @@
 //! Reaching a base from other threads.
 
 use std::fmt;
-use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use ferrevent_threads::{Mailbox, Std};
 
 use crate::base::Base;
 use crate::error::{Error, Result};
@@ -39,16 +39,8 @@ type Post = Box<dyn FnOnce(&mut Base) + Send>;
 
 /// What a base and its remotes have in common.
 pub(crate) struct Shared {
-    queue: Mutex<Queue>,
-    /// The queue is not empty: so that a pass in which nothing was posted takes no lock.
-    filled: AtomicBool,
+    posts: Mailbox<Post, Std>,
     wake: Wake,
-}
-
-#[derive(Default)]
-struct Queue {
-    posts: Vec<Post>,
-    closed: bool,
 }
 
 /// How the base's wait is ended.
@@ -68,13 +60,9 @@ impl Remote {
     /// # Errors
     /// [`Error::BaseGone`] if the base has been dropped; `task` is dropped then.
     pub fn post(&self, task: impl FnOnce(&mut Base) + Send + 'static) -> Result<()> {
-        let mut queue = self.0.lock();
-        if queue.closed {
-            return Err(Error::BaseGone);
-        }
-        queue.posts.push(Box::new(task));
-        self.0.filled.store(true, Ordering::Release);
-        drop(queue);
+        let posted = self.0.posts.post(Box::new(task));
+        // What was refused is dropped here, without a lock: its drop code may post again.
+        posted.map_err(|_| Error::BaseGone)?;
         self.0.wake();
         Ok(())
     }
@@ -92,33 +80,19 @@ impl Remote {
 impl Shared {
     pub(crate) fn new(wake: Wake) -> Arc<Self> {
         Arc::new(Self {
-            queue: Mutex::default(),
-            filled: AtomicBool::new(false),
+            posts: Mailbox::new(),
             wake,
         })
     }
 
     /// Takes what was posted since the last time.
     pub(crate) fn take(&self) -> Vec<Post> {
-        if !self.filled.swap(false, Ordering::Acquire) {
-            return Vec::new();
-        }
-        mem::take(&mut self.lock().posts)
+        self.posts.take()
     }
 
     /// The base is gone: nothing is accepted any more.
     pub(crate) fn close(&self) {
-        let mut queue = self.lock();
-        queue.closed = true;
-        let unrun = mem::take(&mut queue.posts);
-        // A closure's own drop code may post again, so the lock must not be held.
-        drop(queue);
-        drop(unrun);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // No code of the user's runs under the lock, so a panic elsewhere leaves the queue whole.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        drop(self.posts.close());
     }
 
     fn wake(&self) {
@@ -133,7 +107,7 @@ impl Shared {
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remote")
-            .field("base_gone", &self.0.lock().closed)
+            .field("base_gone", &self.0.posts.is_closed())
             .finish()
     }
 }

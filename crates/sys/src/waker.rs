@@ -3,9 +3,10 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use ferrevent_core::driver::Fd;
+use ferrevent_threads::Notice;
 
 /// Makes the wait of one driver return. Clones share one event descriptor, which lives as long as the last of them.
 ///
@@ -16,25 +17,21 @@ pub struct Waker(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     event: OwnedFd,
-    /// A wake-up has been written that the driver has not seen yet, so another would change nothing.
-    pending: AtomicBool,
+    /// Whether a wake-up has been written that the driver has not seen yet.
+    notice: Notice<AtomicBool>,
 }
 
 impl Waker {
     pub(crate) fn open() -> io::Result<Self> {
         Ok(Self(Arc::new(Inner {
             event: eventfd()?,
-            pending: AtomicBool::new(false),
+            notice: Notice::new(),
         })))
     }
 
     /// Ends the current wait of the driver, or else the next one. Async-signal-safe, but may change `errno`.
     pub fn wake(&self) {
-        // What the caller has stored before is published by this swap and picked up by that in `acknowledge`.
-        if self.0.pending.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        signal(self.fd());
+        self.0.notice.announce(|| signal(self.fd()));
     }
 
     /// The event descriptor's number: the same for the lifetime of the waker, also over [`Waker::renew`].
@@ -44,18 +41,17 @@ impl Waker {
 
     /// The driver has seen the wake-up, and its edge is used up.
     pub(crate) fn acknowledge(&self) {
-        self.0.pending.swap(false, Ordering::AcqRel);
+        self.0.notice.seen();
     }
 
     /// As [`Waker::acknowledge`], for drivers that see levels.
     pub(crate) fn acknowledge_level(&self) {
-        let mut count = [0u8; 8];
-        // Reading first: a wake-up that comes between the two is then announced by the flag alone, and the wait that
-        // is just ending serves it.
-        // SAFETY: `count` is valid for writing eight bytes. The descriptor does not block; that it had nothing to
-        // read is as good an answer as the count, so the result does not matter.
-        unsafe { libc::read(self.fd(), count.as_mut_ptr().cast(), count.len()) };
-        self.acknowledge();
+        self.0.notice.seen_level(|| {
+            let mut count = [0u8; 8];
+            // SAFETY: `count` is valid for writing eight bytes. The descriptor does not block; that it had nothing to
+            // read is as good an answer as the count, so the result does not matter.
+            unsafe { libc::read(self.fd(), count.as_mut_ptr().cast(), count.len()) };
+        });
     }
 
     /// Puts a new event in the place of the old one, under the same number, so that a forked child no longer shares
@@ -73,7 +69,7 @@ impl Waker {
                 return Err(error);
             }
         }
-        self.0.pending.store(true, Ordering::Release);
+        self.0.notice.sent();
         signal(self.fd());
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use ferrevent_core::driver::Driver;
 use ferrevent_core::{Core, Step};
 use ferrevent_sys::{SignalInbox, monotonic};
+use ferrevent_threads::Turns;
 
 use super::run::run_step;
 use super::{Inner, Task, event_base};
@@ -43,10 +44,8 @@ pub(crate) fn new_base(config: &event_config) -> *mut event_base {
         waker,
         signals,
         ready: Vec::new(),
-        looper: None,
-        running: ptr::null_mut(),
+        turns: Turns::default(),
         calls_cancelled: false,
-        waiters: 0,
         onces: Vec::new(),
         shared_timeouts: Vec::new(),
         wall: None,

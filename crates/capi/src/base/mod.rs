@@ -22,6 +22,7 @@ use std::time::Duration;
 use ferrevent_core::driver::{Driver, Ready};
 use ferrevent_core::{Core, Dirs, EventKey, Host, SignalChange};
 use ferrevent_sys::{SignalInbox, System, Waker, monotonic};
+use ferrevent_threads::Turns;
 use libc::timeval;
 
 use crate::abi::event;
@@ -100,12 +101,10 @@ pub(crate) struct Inner {
     waker: Waker,
     signals: SignalInbox,
     ready: Vec<Ready>,
-    looper: Option<libc::pthread_t>,
-    /// The event whose callback runs.
-    running: *mut event,
+    /// Which thread loops, whether it waits, and the event whose callback runs.
+    turns: Turns<*mut event, libc::pthread_t>,
     /// It has been deleted since: a signal that arrived several times is not called back again.
     calls_cancelled: bool,
-    waiters: usize,
     pub(crate) onces: Vec<*mut Once>,
     /// Given out by `event_base_init_common_timeout`, and so boxed: they do not move.
     #[allow(clippy::vec_box, reason = "programs keep pointers to them")]
@@ -179,7 +178,7 @@ impl Inner {
         if self.core.has_signal_changes() {
             self.apply_signals();
         }
-        if self.driver.is_none() && self.looper != Some(this_thread()) {
+        if self.turns.must_wake(this_thread) {
             self.waker.wake();
         }
     }

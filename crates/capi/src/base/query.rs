@@ -1,6 +1,7 @@
 //! What can be asked of a base.
 
 use std::ffi::{c_char, c_int};
+use std::ptr;
 use std::time::Duration;
 
 use ferrevent_sys::monotonic;
@@ -87,7 +88,11 @@ pub unsafe extern "C" fn event_base_update_cache_time(base: *mut event_base) -> 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn event_base_get_running_event(base: *mut event_base) -> *mut event {
     // SAFETY: by this function's contract.
-    unsafe { event_base::with(base, |inner| inner.running) }
+    unsafe {
+        event_base::with(base, |inner| {
+            inner.turns.running().unwrap_or(ptr::null_mut())
+        })
+    }
 }
 
 impl Inner {

@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_void};
 use ferrevent_core::{LoopEnd, LoopFlags, Step, What};
 use ferrevent_sys::monotonic;
 
-use super::wait::wait;
+use super::wait::{Waiting, wait};
 use super::{CHost, Task, event_base, this_thread};
 use crate::{buffer, bufferevent, dns, event as events, finalize, log};
 
@@ -36,7 +36,7 @@ pub unsafe extern "C" fn event_base_loop(base: *mut event_base, flags: c_int) ->
             inner.check_process();
             let begun = inner.core.begin_loop(flags);
             if begun {
-                inner.looper = Some(this_thread());
+                inner.turns.begin_loop(this_thread());
             }
             begun
         });
@@ -52,15 +52,15 @@ pub unsafe extern "C" fn event_base_loop(base: *mut event_base, flags: c_int) ->
                 Next::Call(call) => run_event(base, &call),
                 Next::Step(Step::Done(LoopEnd::Stopped)) => break 0,
                 Next::Step(Step::Done(LoopEnd::Empty)) => break 1,
-                Next::Step(Step::Wait { until }) => {
-                    if !wait(base, until) {
+                Next::Wait(waiting) => {
+                    if !wait(base, waiting) {
                         break -1;
                     }
                 }
                 Next::Step(step) => run_step(base, step),
             }
         };
-        event_base::with(base, |inner| inner.looper = None);
+        event_base::with(base, |inner| inner.turns.end_loop());
         result
     }
 }
@@ -68,6 +68,7 @@ pub unsafe extern "C" fn event_base_loop(base: *mut event_base, flags: c_int) ->
 /// What the loop does next.
 enum Next {
     Call(Call),
+    Wait(Waiting),
     Step(Step<CHost>),
 }
 
@@ -84,6 +85,7 @@ struct Call {
 unsafe fn next_step(base: *mut event_base) -> Next {
     // SAFETY: the caller's; no user code runs. The struct of an event that fires is alive, by the C API's contract.
     unsafe {
+        let shared = event_base::is_shared(base);
         event_base::with(base, |inner| {
             if inner.core.wants_clock() {
                 inner.core.set_now(monotonic());
@@ -97,6 +99,7 @@ unsafe fn next_step(base: *mut event_base) -> Next {
                 }
                 let fired = match step {
                     Step::Event(fired) => fired,
+                    Step::Wait { until } => return Next::Wait(inner.begin_wait(shared, until)),
                     step => return Next::Step(step),
                 };
                 let ev = fired.cookie.0;
@@ -107,7 +110,7 @@ unsafe fn next_step(base: *mut event_base) -> Next {
                     }
                     continue;
                 };
-                inner.running = ev;
+                inner.turns.begin_callback(ev);
                 inner.calls_cancelled = false;
                 return Next::Call(Call {
                     callback,
