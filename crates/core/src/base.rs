@@ -8,13 +8,15 @@ use slotmap::{SlotMap, new_key_type};
 use smallvec::SmallVec;
 
 use crate::active::{ActiveQueues, NodeId};
+use crate::arena::Arena;
 use crate::driver::{Driver, Fd, Features, Interest};
 use crate::event::EventSlot;
-use crate::fds::{FdTable, SyncError, User};
+use crate::fds::{FdTable, SyncError};
 use crate::flags::What;
 use crate::looper::{Run, SignalChange};
 use crate::stream::{Group, GroupKey, Side, Stream, StreamWork};
 use crate::timer::Timers;
+use crate::users::User;
 
 new_key_type! {
     /// Names an event while it is pending or active.
@@ -36,8 +38,8 @@ pub trait Host {
 /// An event base without its driver: events, bufferevents, timers, and what is to run.
 #[derive(Debug)]
 pub struct Core<H: Host> {
-    pub(crate) events: SlotMap<EventKey, EventSlot<H::Event>>,
-    pub(crate) streams: SlotMap<StreamKey, Stream<H::Stream>>,
+    pub(crate) events: Arena<EventKey, EventSlot<H::Event>>,
+    pub(crate) streams: Arena<StreamKey, Stream<H::Stream>>,
     /// Bufferevents that share a rate limit.
     pub(crate) groups: SlotMap<GroupKey, Group>,
     /// How many bufferevents have a rate limit: then the time matters.
@@ -106,8 +108,8 @@ impl<H: Host> Core<H> {
     /// A core for a driver with these features.
     pub fn new(features: Features) -> Self {
         Self {
-            events: SlotMap::with_key(),
-            streams: SlotMap::with_key(),
+            events: Arena::default(),
+            streams: Arena::default(),
             groups: SlotMap::with_key(),
             rated: 0,
             fds: FdTable::default(),
@@ -272,10 +274,10 @@ impl<H: Host> Core<H> {
     /// What the users of `fd` need, all together.
     pub(crate) fn desired_interest(&self, fd: Fd) -> Interest {
         let (mut desired, streams) = self.fds.wanted(fd);
-        for key in streams {
-            let alone = self.fds.is_alone(fd, User::Stream(key));
-            if let Some(stream) = self.streams.get(key) {
-                desired |= stream.interest(self.edge, alone);
+        for index in streams {
+            if let Some(key) = self.streams.key_at(index) {
+                let alone = self.fds.is_alone(fd, User::stream(key));
+                desired |= self.streams[key].interest(self.edge, alone);
             }
         }
         desired

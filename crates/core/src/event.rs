@@ -8,10 +8,10 @@ use std::io;
 use crate::active::{NO_NODE, NodeId};
 use crate::base::{Core, EventKey, Host, Item, TimerOwner, interest_of};
 use crate::driver::{Driver, Fd};
-use crate::fds::User;
 use crate::flags::What;
 use crate::looper::SignalChange;
 use crate::timer::TimerId;
+use crate::users::Who;
 
 /// An event to add: what the shell knows of it.
 #[derive(Clone, Copy, Debug)]
@@ -226,13 +226,13 @@ impl<H: Host> Core<H> {
 
     /// Acts as if a descriptor's condition had come true, or its events had timed out (`event_base_active_by_fd`).
     pub fn activate_fd(&mut self, fd: Fd, what: What) {
-        let users = self
-            .fds
-            .entry(fd)
-            .map(|entry| entry.users.clone())
-            .unwrap_or_default();
-        for user in users {
-            let User::Event(key) = user else { continue };
+        for user in self.fds.users(fd).to_vec() {
+            let Who::Event(index) = user.who() else {
+                continue;
+            };
+            let Some(key) = self.events.key_at(index) else {
+                continue;
+            };
             self.activate_io(key, what & What::IO);
             let timed = self
                 .events

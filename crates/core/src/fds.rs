@@ -7,69 +7,39 @@
 
 use std::io;
 
-use smallvec::SmallVec;
-
+use crate::arena::push_slowly_growing;
 use crate::driver::{Driver, Fd, Interest, Token};
+use crate::users::{NOBODY, Sharers, User, Wants, Who};
 use crate::{EventKey, StreamKey};
 
 /// Numbers above are refused, since the table is as long as its largest number; Linux's own default limit is 2^20.
 const MAX_FD: Fd = 1 << 21;
 
-/// Who waits on a descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum User {
-    Event(EventKey),
-    Stream(StreamKey),
-    /// One of several connection attempts of a bufferevent, which waits for writability.
-    Attempt(StreamKey),
-}
-
-#[derive(Debug, Default)]
+/// Small, since there is one for every number up to the largest.
+#[derive(Debug)]
 pub(crate) struct FdEntry {
-    /// In the order in which they came; reports are handed out in the opposite one.
-    pub(crate) users: SmallVec<[User; 2]>,
-    /// How many events among them wait for each condition, so that many on one descriptor cost no walk.
-    wants: Wants,
+    /// Who waits; several are in [`FdTable::sharers`].
+    user: User,
+    generation: u32,
+    /// What the only user waits for, if that is an event.
+    wants: Interest,
     /// What the driver waits for; empty: not registered.
     registered: Interest,
-    generation: u32,
     dirty: bool,
     /// The last user had gone: the file behind the number may be another one by now.
     recheck: bool,
 }
 
-#[derive(Debug, Default)]
-struct Wants {
-    events: u32,
-    read: u32,
-    write: u32,
-    closed: u32,
-    edge: u32,
-}
-
-impl Wants {
-    fn count(&mut self, interest: Interest, step: impl Fn(&mut u32)) {
-        step(&mut self.events);
-        let conditions = [
-            (Interest::READ, &mut self.read),
-            (Interest::WRITE, &mut self.write),
-            (Interest::CLOSED, &mut self.closed),
-            (Interest::EDGE, &mut self.edge),
-        ];
-        for (condition, count) in conditions {
-            if interest.contains(condition) {
-                step(count);
-            }
+impl Default for FdEntry {
+    fn default() -> Self {
+        Self {
+            user: NOBODY,
+            generation: 0,
+            wants: Interest::empty(),
+            registered: Interest::empty(),
+            dirty: false,
+            recheck: false,
         }
-    }
-
-    fn interest(&self) -> Interest {
-        let mut interest = Interest::empty();
-        interest.set(Interest::READ, self.read > 0);
-        interest.set(Interest::WRITE, self.write > 0);
-        interest.set(Interest::CLOSED, self.closed > 0);
-        interest.set(Interest::EDGE, self.edge > 0);
-        interest
     }
 }
 
@@ -77,6 +47,7 @@ impl Wants {
 #[derive(Debug, Default)]
 pub(crate) struct FdTable {
     entries: Vec<FdEntry>,
+    sharers: Sharers,
     dirty: Vec<Fd>,
     /// A report came for a registration that we do not know and cannot remove (a closed descriptor whose file lives
     /// on, in a child process or under another number).
@@ -93,14 +64,20 @@ pub struct SyncError {
 }
 
 impl FdTable {
-    pub(crate) fn entry(&self, fd: Fd) -> Option<&FdEntry> {
+    fn entry(&self, fd: Fd) -> Option<&FdEntry> {
         self.entries.get(usize::try_from(fd).ok()?)
+    }
+
+    /// Who waits on `fd`, in the order in which they came; reports are handed out in the opposite one.
+    #[inline]
+    pub(crate) fn users(&self, fd: Fd) -> &[User] {
+        self.entry(fd)
+            .map_or(&[], |entry| self.sharers.users(&entry.user))
     }
 
     /// Whether nobody but `user` waits on `fd`.
     pub(crate) fn is_alone(&self, fd: Fd, user: User) -> bool {
-        self.entry(fd)
-            .is_some_and(|entry| entry.users[..] == [user])
+        self.users(fd) == [user]
     }
 
     /// The entry of `fd`, made if need be.
@@ -109,100 +86,99 @@ impl FdTable {
             return Err(io::Error::from_raw_os_error(EBADF));
         }
         let index = fd as usize;
-        if index >= self.entries.len() {
-            self.entries.resize_with(index + 1, FdEntry::default);
+        while index >= self.entries.len() {
+            push_slowly_growing(&mut self.entries, FdEntry::default());
         }
         Ok(&mut self.entries[index])
     }
 
     /// Adds an event that is not there yet. The caller then calls [`update`](Self::update).
     pub(crate) fn add_event(&mut self, fd: Fd, key: EventKey, wants: Interest) -> io::Result<()> {
-        let entry = self.entry_mut(fd)?;
-        entry.users.push(User::Event(key));
-        entry.wants.count(wants, |count| *count += 1);
-        Ok(())
+        self.add(fd, User::event(key), wants)
     }
 
     /// Removes an event. The caller then calls [`update`](Self::update).
     pub(crate) fn remove_event(&mut self, fd: Fd, key: EventKey, wants: Interest) {
-        if self.remove_user(fd, User::Event(key)) {
-            let entry = &mut self.entries[fd as usize];
-            entry.wants.count(wants, |count| *count -= 1);
-        }
+        self.remove(fd, User::event(key), wants);
     }
 
     /// Adds a bufferevent, unless it is there. The caller then calls [`update`](Self::update).
     pub(crate) fn add_stream(&mut self, fd: Fd, key: StreamKey) -> io::Result<()> {
-        let entry = self.entry_mut(fd)?;
-        let user = User::Stream(key);
-        if !entry.users.contains(&user) {
-            entry.users.push(user);
+        let user = User::stream(key);
+        if self.users(fd).contains(&user) {
+            return Ok(());
         }
-        Ok(())
+        self.add(fd, user, Interest::empty())
     }
 
     /// Removes a bufferevent. The caller then calls [`update`](Self::update).
     pub(crate) fn remove_stream(&mut self, fd: Fd, key: StreamKey) {
-        self.remove_user(fd, User::Stream(key));
+        self.remove(fd, User::stream(key), Interest::empty());
     }
 
     /// Adds a connection attempt. The caller then calls [`update`](Self::update).
     pub(crate) fn add_attempt(&mut self, fd: Fd, key: StreamKey) -> io::Result<()> {
-        self.entry_mut(fd)?.users.push(User::Attempt(key));
-        Ok(())
+        self.add(fd, User::attempt(key), Interest::empty())
     }
 
     /// Removes a connection attempt. The caller then calls [`update`](Self::update).
     pub(crate) fn remove_attempt(&mut self, fd: Fd, key: StreamKey) {
-        self.remove_user(fd, User::Attempt(key));
+        self.remove(fd, User::attempt(key), Interest::empty());
     }
 
-    fn remove_user(&mut self, fd: Fd, user: User) -> bool {
-        let Ok(entry) = self.entry_mut(fd) else {
-            return false;
-        };
-        // Who came last often goes first.
-        let Some(position) = entry.users.iter().rposition(|other| *other == user) else {
-            return false;
-        };
-        entry.users.remove(position);
-        if entry.users.is_empty() {
+    fn add(&mut self, fd: Fd, user: User, wants: Interest) -> io::Result<()> {
+        self.entry_mut(fd)?;
+        let entry = &mut self.entries[fd as usize];
+        self.sharers
+            .add(&mut entry.user, &mut entry.wants, user, wants);
+        Ok(())
+    }
+
+    fn remove(&mut self, fd: Fd, user: User, wants: Interest) {
+        let entry = usize::try_from(fd)
+            .ok()
+            .and_then(|fd| self.entries.get_mut(fd));
+        if let Some(entry) = entry
+            && self.sharers.remove(&mut entry.user, user, wants)
+        {
             entry.recheck = true;
         }
-        true
     }
 
-    /// What the events and connection attempts on `fd` wait for, and the bufferevents on it besides.
-    pub(crate) fn wanted(&self, fd: Fd) -> (Interest, impl Iterator<Item = StreamKey>) {
-        let entry = self.entry(fd);
-        let (events, users) = entry.map_or((0, &[][..]), |e| (e.wants.events, &e.users[..]));
-        let only_events = events as usize == users.len();
-        let streams = if only_events { &[][..] } else { users };
-        let streams = streams.iter().filter_map(|user| match user {
-            User::Stream(key) => Some(*key),
-            User::Event(_) | User::Attempt(_) => None,
+    fn wants(&self, fd: Fd) -> Wants {
+        self.entry(fd)
+            .map(|entry| self.sharers.wants(entry.user, entry.wants))
+            .unwrap_or_default()
+    }
+
+    /// What the events and connection attempts on `fd` wait for, and the bufferevents on it besides, by their slots.
+    pub(crate) fn wanted(&self, fd: Fd) -> (Interest, impl Iterator<Item = u32>) {
+        let (wants, users) = (self.wants(fd), self.users(fd));
+        let only_events = wants.events as usize == users.len();
+        let others = if only_events { &[][..] } else { users };
+        let mut interest = wants.interest();
+        if others
+            .iter()
+            .any(|user| matches!(user.who(), Who::Attempt(_)))
+        {
+            interest |= Interest::WRITE;
+        }
+        let streams = others.iter().filter_map(|user| match user.who() {
+            Who::Stream(index) => Some(index),
+            Who::Event(_) | Who::Attempt(_) => None,
         });
-        let mut interest = entry
-            .map(|entry| entry.wants.interest())
-            .unwrap_or_default();
-        let attempt = |user: &User| matches!(user, User::Attempt(_));
-        interest.set(
-            Interest::WRITE,
-            interest.contains(Interest::WRITE) || !only_events && users.iter().any(attempt),
-        );
         (interest, streams)
     }
 
     /// Whether an event that wants edges, or levels, would meet one on `fd` that wants the other.
     pub(crate) fn mixes_triggers(&self, fd: Fd, edge: bool) -> bool {
-        self.entry(fd).is_some_and(|entry| {
-            let others = if edge {
-                entry.wants.events - entry.wants.edge
-            } else {
-                entry.wants.edge
-            };
-            others > 0
-        })
+        let wants = self.wants(fd);
+        let others = if edge {
+            wants.events - wants.edge
+        } else {
+            wants.edge
+        };
+        others > 0
     }
 
     /// Notes that what `fd` waits for may have changed to `desired`; registers it at once if it is new and the driver
@@ -300,7 +276,7 @@ impl FdTable {
         let Ok(entry) = self.entry_mut(fd) else {
             return false;
         };
-        if entry.registered.is_empty() || !entry.users.is_empty() {
+        if entry.registered.is_empty() || entry.user != NOBODY {
             return false;
         }
         entry.registered = Interest::empty();
@@ -314,7 +290,7 @@ impl FdTable {
         for (index, entry) in self.entries.iter_mut().enumerate() {
             entry.registered = Interest::empty();
             entry.recheck = false;
-            if !entry.users.is_empty() && !entry.dirty {
+            if entry.user != NOBODY && !entry.dirty {
                 entry.dirty = true;
                 self.dirty.push(index as Fd);
             }
@@ -325,7 +301,7 @@ impl FdTable {
     #[inline]
     pub(crate) fn reported(&mut self, token: Token) -> usize {
         match self.entry(token.fd) {
-            Some(entry) if entry.is_current(token) => entry.users.len(),
+            Some(entry) if entry.is_current(token) => self.users(token.fd).len(),
             _ => {
                 self.haunted = true;
                 0
@@ -336,7 +312,7 @@ impl FdTable {
     /// One of the users of a descriptor that was just reported.
     #[inline]
     pub(crate) fn user(&self, fd: Fd, index: usize) -> Option<User> {
-        self.entry(fd)?.users.get(index).copied()
+        self.users(fd).get(index).copied()
     }
 }
 

@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod active;
+pub mod arena;
 mod base;
 pub mod buffer;
 pub mod driver;
@@ -28,6 +29,7 @@ mod flags;
 mod looper;
 mod stream;
 mod timer;
+mod users;
 
 pub use crate::base::{Core, Counts, EventKey, Host, StreamKey};
 pub use crate::event::{AddError, EventInfo, EventSpec, Fired};

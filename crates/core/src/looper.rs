@@ -8,10 +8,10 @@ use std::time::Duration;
 use crate::base::{Core, EventKey, Host, Item, StreamKey, TimerOwner};
 use crate::driver::{Readiness, Ready};
 use crate::event::Fired;
-use crate::fds::User;
 use crate::flags::{LoopFlags, What};
 use crate::stream::{Io, StreamWork};
 use crate::timer::TimerId;
+use crate::users::{User, Who};
 
 /// What the shell is to do next.
 #[derive(Debug)]
@@ -238,12 +238,22 @@ impl<H: Host> Core<H> {
         for report in ready {
             // Who came last goes first, as in libevent. Queueing changes no table.
             for index in (0..self.fds.reported(report.token)).rev() {
-                match self.fds.user(report.token.fd, index) {
-                    Some(User::Event(key)) => {
-                        self.activate_io(key, happened(report.readiness) | trigger);
+                match self.fds.user(report.token.fd, index).map(User::who) {
+                    Some(Who::Event(index)) => {
+                        if let Some(key) = self.events.key_at(index) {
+                            self.activate_io(key, happened(report.readiness) | trigger);
+                        }
                     }
-                    Some(User::Stream(key)) => self.stream_ready(key, report.readiness),
-                    Some(User::Attempt(key)) => self.attempt_ready(key, report.token.fd),
+                    Some(Who::Stream(index)) => {
+                        if let Some(key) = self.streams.key_at(index) {
+                            self.stream_ready(key, report.readiness);
+                        }
+                    }
+                    Some(Who::Attempt(index)) => {
+                        if let Some(key) = self.streams.key_at(index) {
+                            self.attempt_ready(key, report.token.fd);
+                        }
+                    }
                     None => {}
                 }
             }

@@ -6,9 +6,22 @@
 //! timeout moves on every read), moving one earlier adds a second entry; entries that do not tell the truth any more
 //! are put right or dropped when they come to the top, and swept out when they are the majority.
 
+use std::num::NonZeroU32;
+
 /// Names a timer; stays valid until [`Timers::remove`] or until [`Timers::expire`] has returned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TimerId(u32);
+pub(crate) struct TimerId(NonZeroU32);
+
+impl TimerId {
+    fn new(index: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(index))
+    }
+
+    #[inline]
+    fn index(self) -> u32 {
+        self.0.get() - 1
+    }
+}
 
 /// A 4-ary heap of deadlines in nanoseconds, each with what it belongs to.
 #[derive(Debug)]
@@ -84,13 +97,13 @@ impl<T: Copy> Timers<T> {
             order,
             id,
         });
-        TimerId(id)
+        TimerId::new(id)
     }
 
     /// Moves a timer, as if it had been removed and inserted again.
     pub(crate) fn set(&mut self, id: TimerId, deadline: u64) {
         let order = self.take_order();
-        let timer = &mut self.timers[id.0 as usize];
+        let timer = &mut self.timers[id.index() as usize];
         let earlier = deadline < timer.deadline;
         timer.deadline = deadline;
         timer.order = order;
@@ -99,18 +112,18 @@ impl<T: Copy> Timers<T> {
             self.push(Entry {
                 deadline,
                 order,
-                id: id.0,
+                id: id.index(),
             });
         }
     }
 
     pub(crate) fn deadline(&self, id: TimerId) -> u64 {
-        self.timers[id.0 as usize].deadline
+        self.timers[id.index() as usize].deadline
     }
 
     pub(crate) fn remove(&mut self, id: TimerId) {
-        self.timers[id.0 as usize].entry = REMOVED;
-        self.free.push(id.0);
+        self.timers[id.index() as usize].entry = REMOVED;
+        self.free.push(id.index());
         if self.is_empty() {
             self.heap.clear();
         }
@@ -144,7 +157,7 @@ impl<T: Copy> Timers<T> {
         let id = self.heap[0].id;
         let owner = self.timers[id as usize].owner;
         self.pop();
-        self.remove(TimerId(id));
+        self.remove(TimerId::new(id));
         Some((deadline, owner))
     }
 

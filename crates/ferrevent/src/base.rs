@@ -6,6 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ferrevent_core::arena::Arena;
 use ferrevent_core::driver::{Driver, Fd, Features, Ready, Transport};
 use ferrevent_core::{Core, Host};
 use ferrevent_sys::{Posix, SignalInbox, System};
@@ -48,7 +49,7 @@ pub struct Base {
     /// Set if the driver is one of the operating system's.
     pub(crate) system: Option<Native>,
     pub(crate) events: SlotMap<Event, EventSlot>,
-    pub(crate) streams: SlotMap<BufferEvent, StreamSlot>,
+    pub(crate) streams: Arena<BufferEvent, StreamSlot>,
     pub(crate) listeners: SlotMap<Listener, ListenerSlot>,
     pub(crate) tasks: SlotMap<TaskKey, Box<dyn FnOnce(&mut Base)>>,
     pub(crate) shared: std::sync::Arc<Shared>,
@@ -122,7 +123,7 @@ impl Base {
             transport,
             system: None,
             events: SlotMap::with_key(),
-            streams: SlotMap::with_key(),
+            streams: Arena::default(),
             listeners: SlotMap::with_key(),
             tasks: SlotMap::with_key(),
             shared: Shared::new(wake),

@@ -14,10 +14,11 @@ impl<H: Host> Core<H> {
             return Callbacks::NONE;
         };
         let ignore = how.contains(Trigger::IGNORE_WATERMARKS);
-        let (read, write) = (stream.side(Side::Read), stream.side(Side::Write));
         let callbacks = Callbacks {
-            read: dirs.contains(Dirs::READ) && (ignore || read.len >= read.mark.low),
-            write: dirs.contains(Dirs::WRITE) && (ignore || write.len <= write.mark.low),
+            read: dirs.contains(Dirs::READ)
+                && (ignore || stream.len(Side::Read) >= stream.set_for(Side::Read).mark.low),
+            write: dirs.contains(Dirs::WRITE)
+                && (ignore || stream.len(Side::Write) <= stream.set_for(Side::Write).mark.low),
             ..Callbacks::NONE
         };
         self.emit_how(key, callbacks, how)
@@ -82,8 +83,8 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get_mut(key) else {
             return;
         };
-        let half = stream.side(Side::Read);
-        let (len, high) = (half.len, half.mark.high);
+        let len = stream.len(Side::Read);
+        let high = stream.set_for(Side::Read).mark.high;
         let full = high != 0 && len >= high;
         if !full || stream.freed || !stream.enabled.contains(Dirs::READ) {
             return;

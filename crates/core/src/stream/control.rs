@@ -6,8 +6,8 @@ use super::{Callbacks, Connecting, Half, Listens, Side, Stream, Suspend, Waterma
 use crate::active::NO_NODE;
 use crate::base::{Core, Host, Item, StreamKey, TimerOwner};
 use crate::driver::{Connect, Driver, Fd, Kind};
-use crate::fds::User;
 use crate::flags::{Dirs, Options, StreamEvent, Trigger};
+use crate::users::User;
 
 impl<H: Host> Core<H> {
     /// A bufferevent's state.
@@ -43,8 +43,9 @@ impl<H: Host> Core<H> {
             options,
             enabled: Dirs::WRITE,
             connecting: Connecting::No,
-            dial: None,
+            lens: [0; 2],
             half: [Half::new(Side::Read), Half::new(Side::Write)],
+            rare: None,
             priority: self.default_priority(),
             references: 1,
             freed: false,
@@ -154,7 +155,7 @@ impl<H: Host> Core<H> {
         };
         for side in Side::BOTH {
             if dirs.contains(side.dirs()) {
-                stream.side_mut(side).mark = mark;
+                stream.change_settings(side, |settings| settings.mark = mark);
             }
         }
         if dirs.contains(Dirs::READ) {
@@ -167,8 +168,10 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get_mut(key) else {
             return;
         };
-        stream.side_mut(Side::Read).timeout = read.unwrap_or(0);
-        stream.side_mut(Side::Write).timeout = write.unwrap_or(0);
+        for (side, timeout) in [(Side::Read, read), (Side::Write, write)] {
+            let timeout = timeout.unwrap_or(0);
+            stream.change_settings(side, |settings| settings.timeout = timeout);
+        }
         for side in Side::BOTH {
             if self.take_back_timeout(key, side) {
                 // What it was ready for meanwhile was held back by the timeout.
@@ -186,7 +189,8 @@ impl<H: Host> Core<H> {
         };
         for side in Side::BOTH {
             if dirs.contains(side.dirs()) {
-                stream.side_mut(side).max_single = max.unwrap_or(0);
+                let max_single = max.unwrap_or(0);
+                stream.change_settings(side, |settings| settings.max_single = max_single);
             }
         }
     }
@@ -211,8 +215,8 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get_mut(key) else {
             return;
         };
-        stream.side_mut(Side::Read).len = len;
-        if stream.side(Side::Read).mark.high != 0 {
+        stream.lens[Side::Read as usize] = len;
+        if stream.set_for(Side::Read).mark.high != 0 {
             self.weigh_input(key);
         }
     }
@@ -222,9 +226,8 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get_mut(key) else {
             return;
         };
-        let half = stream.side_mut(Side::Write);
-        let was_empty = half.len == 0;
-        half.len = len;
+        let was_empty = std::mem::replace(&mut stream.lens[Side::Write as usize], len) == 0;
+        let half = stream.side(Side::Write);
         let (armed, free) = (half.armed, half.suspended.is_empty());
         if added == 0 || !stream.enabled.contains(Dirs::WRITE) || !free || stream.freed {
             return;
@@ -403,8 +406,9 @@ impl<H: Host> Core<H> {
 
     /// Compares the input with the high mark.
     pub(super) fn weigh_input(&mut self, key: StreamKey) {
-        let half = self.streams[key].side(Side::Read);
-        let full = half.mark.high != 0 && half.len >= half.mark.high;
+        let stream = &self.streams[key];
+        let high = stream.set_for(Side::Read).mark.high;
+        let full = high != 0 && stream.len(Side::Read) >= high;
         self.set_suspended(key, Side::Read, Suspend::WATERMARK, full);
     }
 
@@ -438,7 +442,7 @@ impl<H: Host> Core<H> {
                 }
             }
             Side::Write if connecting => self.watch_writing(key),
-            Side::Write if usable && stream.side(side).len == 0 => self.watch_writing(key),
+            Side::Write if usable && stream.len(side) == 0 => self.watch_writing(key),
             Side::Write if usable => self.queue_unsent(key),
             Side::Write => {}
         }
@@ -485,8 +489,8 @@ impl<H: Host> Core<H> {
     /// is nothing to write.
     #[inline]
     pub(super) fn restart_stream_timer(&mut self, key: StreamKey, side: Side) {
-        let half = self.streams[key].side(side);
-        if half.timeout > 0 || half.timer.is_some() {
+        let stream = &self.streams[key];
+        if stream.set_for(side).timeout > 0 || stream.side(side).timer.is_some() {
             self.set_stream_timer(key, side);
         }
     }
@@ -507,18 +511,18 @@ impl<H: Host> Core<H> {
     fn set_stream_timer(&mut self, key: StreamKey, side: Side) {
         let now = self.now;
         let stream = &mut self.streams[key];
-        let idle_write = side == Side::Write
-            && stream.side(side).len == 0
-            && stream.connecting == Connecting::No;
+        let idle_write =
+            side == Side::Write && stream.len(side) == 0 && stream.connecting == Connecting::No;
+        let timeout = stream.set_for(side).timeout;
         let half = stream.side_mut(side);
-        let runs = half.timeout > 0 && half.armed && !idle_write;
+        let runs = timeout > 0 && half.armed && !idle_write;
         match (half.timer, runs) {
             (None, true) => {
-                let deadline = now.saturating_add(half.timeout);
+                let deadline = now.saturating_add(timeout);
                 half.timer = Some(self.timers.insert(deadline, TimerOwner::Stream(key, side)));
                 self.count_layer_timer(key, true);
             }
-            (Some(timer), true) => self.timers.set(timer, now.saturating_add(half.timeout)),
+            (Some(timer), true) => self.timers.set(timer, now.saturating_add(timeout)),
             (Some(timer), false) => {
                 half.timer = None;
                 self.timers.remove(timer);
@@ -579,7 +583,7 @@ impl<H: Host> Core<H> {
         // The hot path: where edges are trusted, the registration depends on nothing but what is watched.
         let watched = [stream.half[0].watched, stream.half[1].watched];
         let told = std::mem::replace(&mut stream.told, watched);
-        let user = User::Stream(key);
+        let user = User::stream(key);
         if told == watched && stream.trusts_edges(edge) && self.fds.is_alone(fd, user) {
             return Ok(());
         }
@@ -607,12 +611,7 @@ impl<H: Host> Core<H> {
             half.ready = side == Side::Write;
         }
         let fd = self.streams[key].fd;
-        if fd >= 0
-            && self
-                .fds
-                .entry(fd)
-                .is_some_and(|e| e.users.contains(&User::Stream(key)))
-        {
+        if self.fds.users(fd).contains(&User::stream(key)) {
             self.fds.remove_stream(fd, key);
             // A note only, which cannot fail.
             let _ = self.update_fd(fd, None);
@@ -631,8 +630,6 @@ impl<H: Host> Core<H> {
 impl Half {
     fn new(side: Side) -> Self {
         Self {
-            len: 0,
-            mark: Watermark::default(),
             suspended: Suspend::empty(),
             armed: false,
             // Reading waits for a report; writing is simply tried.
@@ -640,8 +637,6 @@ impl Half {
             watched: false,
             node: NO_NODE,
             timer: None,
-            timeout: 0,
-            max_single: 0,
         }
     }
 }

@@ -136,7 +136,7 @@ impl<H: Host> Core<H> {
         stream.kind = Kind::Stream;
         stream.end_seen = false;
         stream.connecting = Connecting::Started;
-        stream.dial = Some(Box::new(Dial::new(addresses)));
+        stream.rare.get_or_insert_default().dial = Some(Dial::new(addresses));
         let reads = stream.enabled.contains(Dirs::READ);
         if reads && stream.side(Side::Read).suspended.is_empty() {
             self.arm(key, Side::Read);
@@ -256,7 +256,10 @@ impl<H: Host> Core<H> {
     #[must_use = "the descriptors are the shell's to close"]
     pub fn stop_dialing(&mut self, key: StreamKey) -> SmallVec<[Fd; 4]> {
         let mut fds = SmallVec::new();
-        let dial = self.streams.get_mut(key).and_then(|s| s.dial.take());
+        let dial = self
+            .streams
+            .get_mut(key)
+            .and_then(|stream| stream.take_dial());
         let Some(dial) = dial else {
             return fds;
         };
@@ -283,7 +286,10 @@ impl<H: Host> Core<H> {
             return;
         };
         let priority = stream.priority;
-        let attempts = stream.dial.iter_mut().flat_map(|dial| &mut dial.running);
+        let attempts = stream
+            .dial_mut()
+            .into_iter()
+            .flat_map(|dial| &mut dial.running);
         for attempt in attempts.filter(|attempt| attempt.fd == fd && !attempt.queued) {
             attempt.queued = true;
             self.active.push(priority, Item::Attempt(key, fd));
@@ -300,7 +306,7 @@ impl<H: Host> Core<H> {
 
     pub(crate) fn begin_dial(&mut self, key: StreamKey) -> Option<StreamWork<H::Stream>> {
         let stream = self.streams.get_mut(key)?;
-        stream.dial.as_mut()?.queued = false;
+        stream.dial_mut()?.queued = false;
         let cookie = stream.cookie;
         let io = Io::Dial;
         Some(StreamWork { key, cookie, io })
@@ -312,7 +318,7 @@ impl<H: Host> Core<H> {
         fd: Fd,
     ) -> Option<StreamWork<H::Stream>> {
         let stream = self.streams.get_mut(key)?;
-        let running = &mut stream.dial.as_mut()?.running;
+        let running = &mut stream.dial_mut()?.running;
         let attempt = running.iter_mut().find(|attempt| attempt.fd == fd)?;
         attempt.queued = false;
         let cookie = stream.cookie;
@@ -321,19 +327,19 @@ impl<H: Host> Core<H> {
     }
 
     fn dial_mut(&mut self, key: StreamKey) -> Option<&mut Dial> {
-        self.streams.get_mut(key)?.dial.as_deref_mut()
+        self.streams.get_mut(key)?.dial_mut()
     }
 
     fn queue_dial(&mut self, key: StreamKey) {
         let stream = &mut self.streams[key];
-        if let Some(dial) = stream.dial.as_mut().filter(|dial| !dial.queued) {
+        if let Some(dial) = stream.dial_mut().filter(|dial| !dial.queued) {
             dial.queued = true;
             self.active.push(stream.priority, Item::Dial(key));
         }
     }
 
     fn wait_for_next_attempt(&mut self, key: StreamKey) {
-        let Some(dial) = self.streams[key].dial.as_mut() else {
+        let Some(dial) = self.streams[key].dial_mut() else {
             return;
         };
         match (dial.timer, dial.due()) {

@@ -248,7 +248,7 @@ impl<H: Host> Core<H> {
         let below = over.below;
         over.eager = dirs;
         self.weigh_below(key, below);
-        if dirs.contains(Dirs::READ) && self.streams[below].side(Side::Read).len > 0 {
+        if dirs.contains(Dirs::READ) && self.streams[below].len(Side::Read) > 0 {
             self.request_process(key, Dirs::READ, Mode::Normal);
         }
     }
@@ -344,10 +344,11 @@ impl<H: Host> Core<H> {
         }
         let mut callbacks = Callbacks::NONE;
         if progress {
-            let half = self.streams[key].side(side);
+            let stream = &self.streams[key];
+            let (len, low) = (stream.len(side), stream.set_for(side).mark.low);
             match side {
-                Side::Read => callbacks.read = !silent && half.len >= half.mark.low,
-                Side::Write => callbacks.write = half.len <= half.mark.low,
+                Side::Read => callbacks.read = !silent && len >= low,
+                Side::Write => callbacks.write = len <= low,
             }
             self.restart_stream_timer(key, side);
         }
@@ -427,7 +428,7 @@ impl<H: Host> Core<H> {
         if self.over(key).is_none() {
             return self.consider_move(key);
         }
-        if self.streams[key].side(Side::Write).len > 0 {
+        if self.streams[key].len(Side::Write) > 0 {
             self.note_due(key, Side::Write, Mode::Normal);
             self.start_stack(key);
         }
@@ -507,7 +508,7 @@ impl<H: Host> Core<H> {
 
     /// The lengths of a stage's source and destination.
     fn stage_lens(&self, key: StreamKey, side: Side) -> [usize; 2] {
-        let len = |key| self.streams.get(key).map_or(0, |s| s.side(side).len);
+        let len = |key| self.streams.get(key).map_or(0, |s| s.len(side));
         let below = self.over(key).map_or(key, |over| over.below);
         match side {
             Side::Read => [len(below), len(key)],
@@ -619,15 +620,16 @@ impl<H: Host> Core<H> {
         let below = self.streams.get(over.below)?;
         let eager = over.eager.contains(side.dirs());
         let (from, into) = match side {
-            Side::Read => (below.side(side), stage.side(side)),
-            Side::Write => (stage.side(side), below.side(side)),
+            Side::Read => (below, stage),
+            Side::Write => (stage, below),
         };
-        if !eager && (from.len == 0 || !stage.side(side).armed) {
+        if !eager && (from.len(side) == 0 || !stage.side(side).armed) {
             return None;
         }
-        match into.mark.high {
+        let len = into.len(side);
+        match into.set_for(side).mark.high {
             0 => Some(None),
-            high if high > into.len => Some(Some(high - into.len)),
+            high if high > len => Some(Some(high - len)),
             _ => None,
         }
     }

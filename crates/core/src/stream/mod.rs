@@ -162,6 +162,14 @@ pub(crate) enum Side {
 impl Side {
     pub(crate) const BOTH: [Self; 2] = [Self::Read, Self::Write];
 
+    fn of(dir: Dirs) -> Self {
+        if dir == Dirs::WRITE {
+            Self::Write
+        } else {
+            Self::Read
+        }
+    }
+
     pub(crate) fn dirs(self) -> Dirs {
         match self {
             Self::Read => Dirs::READ,
@@ -207,9 +215,8 @@ pub(crate) enum Connecting {
 /// Half of a bufferevent.
 #[derive(Debug)]
 pub(crate) struct Half {
-    /// Bytes in this half's buffer, as the shell reported last.
-    len: usize,
-    mark: Watermark,
+    node: NodeId,
+    timer: Option<TimerId>,
     suspended: Suspend,
     /// Enabled, not suspended, and (writing) with something to do: libevent's "event is pending".
     armed: bool,
@@ -217,12 +224,32 @@ pub(crate) struct Half {
     ready: bool,
     /// The driver is to watch this direction.
     watched: bool,
-    node: NodeId,
-    timer: Option<TimerId>,
+}
+
+/// What the user has set for one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Settings {
+    mark: Watermark,
     /// Nanoseconds; 0: no timeout.
     timeout: u64,
     /// The most bytes in one transfer; 0: as many as is good.
     max_single: usize,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
+    /// For reading and for writing.
+    settings: [Settings; 2],
+    /// While it connects to one of several addresses.
+    dial: Option<Dial>,
+}
+
+impl Settings {
+    const UNSET: Self = Self {
+        mark: Watermark { low: 0, high: 0 },
+        timeout: 0,
+        max_single: 0,
+    };
 }
 
 /// The state of a bufferevent on a descriptor.
@@ -234,9 +261,11 @@ pub struct Stream<S> {
     pub(crate) options: Options,
     pub(crate) enabled: Dirs,
     pub(crate) connecting: Connecting,
-    /// While it connects to one of several addresses.
-    dial: Option<Box<Dial>>,
+    /// Bytes in the two buffers, as the shell reported last.
+    lens: [usize; 2],
     half: [Half; 2],
+    /// Many connections have none, and then take less memory.
+    rare: Option<Box<Rare>>,
     pub(crate) priority: u8,
     references: u32,
     /// Freed by the user; lives on until the last reference goes.
@@ -297,22 +326,24 @@ impl<S> Stream<S> {
 
     /// The watermarks of the reading or the writing side.
     pub fn watermark(&self, dir: Dirs) -> Watermark {
-        self.half[usize::from(dir == Dirs::WRITE)].mark
+        self.set_for(Side::of(dir)).mark
     }
 
     /// The most bytes that one transfer moves, if the user has limited it.
     pub fn max_single(&self, dir: Dirs) -> Option<usize> {
-        Some(self.half[usize::from(dir == Dirs::WRITE)].max_single).filter(|&max| max > 0)
+        Some(self.set_for(Side::of(dir)).max_single).filter(|&max| max > 0)
     }
 
     /// The timeout of a direction in nanoseconds, if it has one.
     pub fn timeout(&self, dir: Dirs) -> Option<u64> {
-        Some(self.half[usize::from(dir == Dirs::WRITE)].timeout).filter(|&timeout| timeout > 0)
+        Some(self.set_for(Side::of(dir)).timeout).filter(|&timeout| timeout > 0)
     }
 
     /// Whether it has a timeout, so that the time matters to it.
     pub fn is_timed(&self) -> bool {
-        self.half.iter().any(|half| half.timeout > 0)
+        self.rare
+            .as_ref()
+            .is_some_and(|rare| rare.settings.iter().any(|settings| settings.timeout > 0))
     }
 
     /// Whether the user has freed it; other references may still keep it.
@@ -322,7 +353,38 @@ impl<S> Stream<S> {
 
     /// Whether a direction waits for its transport (libevent: its event is pending).
     pub fn is_armed(&self, dir: Dirs) -> bool {
-        self.half[usize::from(dir == Dirs::WRITE)].armed
+        self.side(Side::of(dir)).armed
+    }
+
+    /// What the user has set.
+    #[inline]
+    fn set_for(&self, side: Side) -> &Settings {
+        match &self.rare {
+            Some(rare) => &rare.settings[side as usize],
+            None => &Settings::UNSET,
+        }
+    }
+
+    fn change_settings(&mut self, side: Side, change: impl FnOnce(&mut Settings)) {
+        let mut settings = *self.set_for(side);
+        change(&mut settings);
+        if self.rare.is_some() || settings != Settings::UNSET {
+            self.rare.get_or_insert_default().settings[side as usize] = settings;
+        }
+    }
+
+    fn dial_mut(&mut self) -> Option<&mut Dial> {
+        self.rare.as_mut()?.dial.as_mut()
+    }
+
+    fn take_dial(&mut self) -> Option<Dial> {
+        self.rare.as_mut()?.dial.take()
+    }
+
+    /// Bytes in one of the buffers.
+    #[inline]
+    fn len(&self, side: Side) -> usize {
+        self.lens[side as usize]
     }
 
     fn side(&self, side: Side) -> &Half {

@@ -68,9 +68,9 @@ impl<H: Host> Core<H> {
             return;
         };
         let flushing = std::mem::take(&mut pair.flushing);
-        self.streams[key].side_mut(Side::Write).len = output;
+        self.streams[key].lens[Side::Write as usize] = output;
         if let Some(stream) = self.streams.get_mut(target) {
-            stream.side_mut(Side::Read).len = input;
+            stream.lens[Side::Read as usize] = input;
         }
         if moved > 0 || flushing {
             self.tell_moved(key, target);
@@ -167,23 +167,23 @@ impl<H: Host> Core<H> {
             return Some(usize::MAX);
         }
         let (from, to) = (self.streams.get(from)?, self.streams.get(to)?);
-        let (output, input) = (from.side(Side::Write), to.side(Side::Read));
-        if !output.armed || !input.armed || output.len == 0 {
+        let armed = from.side(Side::Write).armed && to.side(Side::Read).armed;
+        if !armed || from.len(Side::Write) == 0 {
             return None;
         }
-        let room = match input.mark.high {
+        let room = match to.set_for(Side::Read).mark.high {
             0 => usize::MAX,
-            high => high.saturating_sub(input.len),
+            high => high.saturating_sub(to.len(Side::Read)),
         };
         Some(room).filter(|&room| room > 0)
     }
 
     fn tell_moved(&mut self, from: StreamKey, to: StreamKey) {
-        let written = self.streams[from].side(Side::Write);
-        let write = written.len <= written.mark.low;
+        let written = &self.streams[from];
+        let write = written.len(Side::Write) <= written.set_for(Side::Write).mark.low;
         if let Some(stream) = self.streams.get(to) {
-            let input = stream.side(Side::Read);
-            let (read, marked) = (input.len >= input.mark.low, input.mark.high != 0);
+            let mark = stream.set_for(Side::Read).mark;
+            let (read, marked) = (stream.len(Side::Read) >= mark.low, mark.high != 0);
             self.restart_stream_timer(to, Side::Read);
             if marked {
                 self.weigh_input(to);

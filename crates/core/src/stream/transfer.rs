@@ -30,7 +30,7 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get_mut(key) else {
             return Callbacks::NONE;
         };
-        stream.side_mut(Side::Read).len = len;
+        stream.lens[Side::Read as usize] = len;
         let received = match outcome {
             Ok(received) => received,
             Err(error) if is_transient(&error) => {
@@ -54,12 +54,13 @@ impl<H: Host> Core<H> {
         let latch = stream.trusts_edges(self.edge) && (!received.drained || stream.end_seen);
         stream.side_mut(Side::Read).ready = latch;
         self.restart_stream_timer(key, Side::Read);
-        if self.streams[key].side(Side::Read).mark.high != 0 {
+        if self.streams[key].set_for(Side::Read).mark.high != 0 {
             self.weigh_input(key);
         }
         self.run.just_read = Some(key);
-        let half = self.streams[key].side(Side::Read);
-        let enough = half.len >= half.mark.low;
+        let stream = &self.streams[key];
+        let half = stream.side(Side::Read);
+        let enough = stream.len(Side::Read) >= stream.set_for(Side::Read).mark.low;
         if latch && half.armed {
             self.queue_again(key);
         }
@@ -82,7 +83,7 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get_mut(key) else {
             return Callbacks::NONE;
         };
-        stream.side_mut(Side::Write).len = len;
+        stream.lens[Side::Write as usize] = len;
         let sent = match outcome {
             Ok(sent) => sent,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -115,7 +116,7 @@ impl<H: Host> Core<H> {
                 self.queue_unsent(key);
             }
         }
-        let low = self.streams[key].side(Side::Write).mark.low;
+        let low = self.streams[key].set_for(Side::Write).mark.low;
         self.emit(
             key,
             Callbacks {
@@ -155,7 +156,7 @@ impl<H: Host> Core<H> {
         stream.connecting = Connecting::No;
         let may_write =
             stream.enabled.contains(Dirs::WRITE) && stream.side(Side::Write).suspended.is_empty();
-        if !may_write || stream.side(Side::Write).len == 0 {
+        if !may_write || stream.len(Side::Write) == 0 {
             self.disarm(key, Side::Write);
         } else {
             self.restart_stream_timer(key, Side::Write);
@@ -268,7 +269,10 @@ impl<H: Host> Core<H> {
         let stream = self.streams.get_mut(key)?;
         stream.in_unsent = false;
         let half = stream.side(Side::Write);
-        let stale = !half.armed || half.len == 0 || half.node != NO_NODE || !stream.is_usable();
+        let stale = !half.armed
+            || stream.len(Side::Write) == 0
+            || half.node != NO_NODE
+            || !stream.is_usable();
         if stale {
             // On a descriptor that reports levels it may have been left out while it waited here.
             self.note_fd(key);
@@ -344,13 +348,13 @@ impl<H: Host> Core<H> {
 
     fn begin_read(&mut self, key: StreamKey) -> Option<Io> {
         let stream = &self.streams[key];
-        let half = stream.side(Side::Read);
-        let max = if half.max_single > 0 {
-            half.max_single
+        let settings = stream.set_for(Side::Read);
+        let max = if settings.max_single > 0 {
+            settings.max_single
         } else {
             MAX_READ
         };
-        let (high, len) = (half.mark.high, half.len);
+        let (high, len) = (settings.mark.high, stream.len(Side::Read));
         let max = self.rated_limit(key, Side::Read, max);
         let stream = &self.streams[key];
         let limit = match high {
@@ -369,9 +373,9 @@ impl<H: Host> Core<H> {
 
     fn begin_write(&mut self, key: StreamKey) -> Io {
         let stream = &self.streams[key];
-        let half = stream.side(Side::Write);
+        let (len, settings) = (stream.len(Side::Write), stream.set_for(Side::Write));
         let (fd, kind) = (stream.fd, stream.kind);
-        if half.len == 0 {
+        if len == 0 {
             self.disarm(key, Side::Write);
             self.note_fd(key);
             return Io::Call(self.emit(
@@ -382,14 +386,14 @@ impl<H: Host> Core<H> {
                 },
             ));
         }
-        let limit = if half.max_single > 0 {
-            half.max_single
-        } else if half.mark.low == 0 {
+        let limit = if settings.max_single > 0 {
+            settings.max_single
+        } else if settings.mark.low == 0 {
             MAX_WRITE
         } else {
             // Every piece that ends at or under the low mark calls back, so those keep libevent's size; what lies
             // above the mark goes in one piece, of a multiple of it.
-            let above = half.len.saturating_sub(half.mark.low).min(MAX_WRITE);
+            let above = len.saturating_sub(settings.mark.low).min(MAX_WRITE);
             above.div_ceil(WRITE_PIECE).max(1) * WRITE_PIECE
         };
         let limit = self.rated_limit(key, Side::Write, limit);

@@ -185,9 +185,7 @@ pub(super) fn slot_without_socket() -> StreamSlot {
         output: frozen(End::Front),
         handler: Seat::Empty,
         freed: false,
-        error: None,
-        attempts: Vec::new(),
-        stage: None,
+        rare: None,
     }
 }
 

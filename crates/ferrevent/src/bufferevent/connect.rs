@@ -193,7 +193,7 @@ impl Base {
                     self.end_attempt(bev, other);
                 }
                 if let Some(slot) = self.streams.get_mut(bev) {
-                    let winner = slot.attempts.pop();
+                    let winner = slot.rare.as_mut().and_then(|rare| rare.attempts.pop());
                     debug_assert_eq!(winner.as_ref().map(AsRawFd::as_raw_fd), Some(fd));
                     slot.descriptor = winner.map_or(Descriptor::None, Descriptor::Connected);
                 }
@@ -214,7 +214,7 @@ impl Base {
             .attempt_begun(key, fd, begun, Some(&mut *self.driver));
         // A refused attempt's socket is closed here; the core's is closed when it says so.
         if taken.is_ok() {
-            slot.attempts.push(socket);
+            slot.rare.get_or_insert_default().attempts.push(socket);
         }
         Ok(())
     }
@@ -230,8 +230,9 @@ impl Base {
 
     fn end_attempt(&mut self, bev: BufferEvent, fd: Fd) {
         self.core.closing_fd(fd, Some(&mut *self.driver));
-        if let Some(slot) = self.streams.get_mut(bev) {
-            slot.attempts.retain(|socket| socket.as_raw_fd() != fd);
+        let slot = self.streams.get_mut(bev);
+        if let Some(rare) = slot.and_then(|slot| slot.rare.as_mut()) {
+            rare.attempts.retain(|socket| socket.as_raw_fd() != fd);
         }
     }
 }

@@ -79,6 +79,12 @@ pub(crate) struct StreamSlot {
     handler: Seat<dyn Handler>,
     /// The user has freed it; the loop closes the descriptor in its time.
     pub(crate) freed: bool,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few bufferevents have.
+#[derive(Default)]
+struct Rare {
     /// Belongs to the next error that is reported, where the system's number does not tell all.
     error: Option<Error>,
     /// The sockets of the attempts to connect to one of a host's addresses.
@@ -343,7 +349,7 @@ impl BufferEvent {
         let (event, error) = condition.into_event();
         let number = error.as_ref().map_or(0, handler::error_number);
         if error.is_some() {
-            slot.error = error;
+            slot.rare.get_or_insert_default().error = error;
         }
         let key = slot.key;
         let at_once = base.core.trigger_event(key, event, number, Trigger::DEFER);

@@ -185,7 +185,7 @@ impl BufferEventBuilder {
     ) -> Result<BufferEvent> {
         let under = base.slot(below).ok_or(Error::Stale)?.key;
         let bev = self.insert_over(base, under).ok_or(Error::Layered)?;
-        base.streams[bev].stage = Some(Box::new(stage));
+        base.streams[bev].rare.get_or_insert_default().stage = Some(Box::new(stage));
         let former = std::mem::replace(&mut base.streams[below].handler, crate::seat::Seat::Empty);
         drop(former);
         Ok(bev)
@@ -226,7 +226,7 @@ impl Base {
         let Some([slot, under]) = self.streams.get_disjoint_mut([bev, below]) else {
             return Processed::NeedMore;
         };
-        let Some(stage) = &mut slot.stage else {
+        let Some(stage) = slot.rare.as_mut().and_then(|rare| rare.stage.as_mut()) else {
             return Processed::NeedMore;
         };
         let outcome = if dir == Dirs::READ {
@@ -257,7 +257,7 @@ impl Base {
             Err(error) => {
                 let error = Error::Io(error);
                 let number = super::handler::error_number(&error);
-                slot.error = Some(error);
+                slot.rare.get_or_insert_default().error = Some(error);
                 Processed::Failed(number)
             }
         }

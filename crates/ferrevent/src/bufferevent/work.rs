@@ -79,7 +79,9 @@ impl Base {
         if callbacks.event.is_empty() {
             return;
         }
-        let special = self.slot_mut(bev).and_then(|slot| slot.error.take());
+        let special = self
+            .slot_mut(bev)
+            .and_then(|slot| slot.rare.as_mut()?.error.take());
         let system = || Error::Io(io::Error::from_raw_os_error(callbacks.error));
         let conditions = Condition::all_of(callbacks.event, || special.unwrap_or_else(system));
         for condition in conditions {
