@@ -22,7 +22,7 @@ use std::ffi::{c_int, c_void};
 use ferrevent_core::buffer::{Buffer, Change, End};
 
 use crate::base::{self, event_base};
-use crate::bufferevent::{self, Bev};
+use crate::bufferevent::{self, Bev, place_in};
 use crate::lock::{self, Lock};
 use crate::log;
 
@@ -41,14 +41,14 @@ pub struct evbuffer {
     references: u32,
     /// Whether the loop has been asked to run the callbacks.
     deferred: bool,
-    /// Which of its owner's buffers it is.
-    side: BufferSide,
+    /// Where this memory is: by itself, or in a bufferevent.
+    home: Option<BufferSide>,
+    /// Whether that bufferevent is to be told of changes.
+    told: bool,
     /// `EVBUFFER_FLAG_DRAINS_TO_FD`, the only flag that there is.
     drains_to_fd: bool,
-    /// The bufferevent that it belongs to, or NULL.
-    owner: *mut Bev,
     /// Shared with that bufferevent.
-    lock: Option<Lock>,
+    pub(crate) lock: Option<Lock>,
     /// What few buffers have.
     extras: Option<Box<Extras>>,
 }
@@ -90,30 +90,37 @@ pub(crate) enum BufferSide {
 impl evbuffer {
     /// A new buffer with one reference, which is the caller's.
     pub(crate) fn alloc() -> *mut Self {
-        Box::into_raw(Box::new(Self {
+        Box::into_raw(Box::new(Self::new()))
+    }
+
+    /// A buffer that is one of a bufferevent's two, whose reference it is, and tells it of every change. To be put at
+    /// [`place_in`].
+    pub(crate) fn of_bufferevent(side: BufferSide, lock: Option<Lock>) -> Self {
+        Self {
+            home: Some(side),
+            told: true,
+            lock,
+            ..Self::new()
+        }
+    }
+
+    fn new() -> Self {
+        Self {
             buffer: Buffer::new(),
             references: 1,
             deferred: false,
-            side: BufferSide::Input,
+            home: None,
+            told: false,
             drains_to_fd: false,
-            owner: std::ptr::null_mut(),
             lock: None,
             extras: None,
-        }))
-    }
-
-    /// Who is to be told of changes.
-    fn owner(&self) -> Option<BufferOwner> {
-        (!self.owner.is_null()).then_some(BufferOwner {
-            bufferevent: self.owner,
-            side: self.side,
-        })
+        }
     }
 
     /// Whether nobody is to be told of changes, nor anything to be done at one.
     #[inline]
     fn is_unwatched(&self) -> bool {
-        self.owner.is_null() && self.extras.is_none()
+        !self.told && self.extras.is_none()
     }
 
     /// Whether only the caller has to do with it: nobody is told of changes, and no thread waits.
@@ -133,18 +140,27 @@ impl evbuffer {
     }
 }
 
-/// Makes `owner` learn of every change from now on, or nobody.
+/// The bufferevent in whose memory a buffer is.
 ///
 /// # Safety
-/// `buf` is alive; `owner` stays so until this is called again.
-pub(crate) unsafe fn set_owner(buf: *mut evbuffer, owner: Option<BufferOwner>) {
-    // SAFETY: by this function's contract.
+/// `buf` is alive.
+unsafe fn home_of(buf: *mut evbuffer) -> Option<BufferOwner> {
+    // SAFETY: by this function's contract. A buffer with a home is where `place_in` says, and `buf` was made from the
+    // pointer to the whole.
     unsafe {
-        (*buf).owner = owner.map_or(std::ptr::null_mut(), |owner| owner.bufferevent);
-        if let Some(owner) = owner {
-            (*buf).side = owner.side;
-        }
+        let side = (*buf).home?;
+        let bufferevent = buf.byte_sub(place_in(side)).cast::<Bev>();
+        Some(BufferOwner { bufferevent, side })
     }
+}
+
+/// The bufferevent is told of changes no more.
+///
+/// # Safety
+/// `buf` is alive, and a bufferevent's.
+pub(crate) unsafe fn disown(buf: *mut evbuffer) {
+    // SAFETY: by this function's contract.
+    unsafe { (*buf).told = false };
 }
 
 /// Makes the buffer use `lock`. Nobody may hold the one that it had.
@@ -195,7 +211,13 @@ unsafe fn release_held(buf: *mut evbuffer) {
     unsafe {
         (*buf).references -= 1;
         if (*buf).references == 0 {
-            drop(Box::from_raw(buf));
+            match home_of(buf) {
+                None => drop(Box::from_raw(buf)),
+                Some(home) => {
+                    buf.drop_in_place();
+                    bufferevent::leave(home.bufferevent);
+                }
+            }
             reference::clean_up();
         }
     }
@@ -242,7 +264,8 @@ pub(crate) unsafe fn notify(buf: *mut evbuffer) {
             (*buf).buffer.forget_change();
             reference::clean_up();
         } else {
-            notify_watcher(buf, (*buf).owner());
+            let owner = if (*buf).told { home_of(buf) } else { None };
+            notify_watcher(buf, owner);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Making and freeing bufferevents, references to them, their locks.
 
 use std::ffi::{c_int, c_short, c_void};
+use std::mem::MaybeUninit;
 use std::ptr;
+use std::sync::atomic::AtomicU8;
 
 use ferrevent_core::{Dirs, Options, Stream, StreamKey};
 use libc::timeval;
@@ -9,13 +11,14 @@ use libc::timeval;
 use super::connect::stop_dialing;
 use super::hostname::forget_look_up;
 use super::{
-    Bev, SOCKET_OPS, bev_of, guard_buffers, hold, kind_of, nursery, set_public_fd, settings, with,
+    Bev, SOCKET_OPS, bev_of, guard_buffers, hold, kind_of, lock_of, nursery, place_in,
+    set_public_fd, settings, with,
 };
 use crate::abi::{
     bufferevent, bufferevent_data_cb, bufferevent_event_cb, event, event_watermark, evutil_socket_t,
 };
 use crate::base::{Address, Inner, current, event_base};
-use crate::buffer::{self, BufferOwner, BufferSide, evbuffer};
+use crate::buffer::{self, BufferSide, evbuffer};
 use crate::lock::Lock;
 use crate::log;
 
@@ -77,10 +80,13 @@ pub(super) unsafe fn build(
     // SAFETY: `bev` is fresh memory for a `Bev`, made whole before anyone else sees it; the base is live.
     unsafe {
         let Some(key) = event_base::with(base, |inner| make(inner, bev)) else {
-            drop(Box::from_raw(bev.cast::<std::mem::MaybeUninit<Bev>>()));
+            drop(Box::from_raw(bev.cast::<MaybeUninit<Bev>>()));
             return None;
         };
-        let (input, output) = (evbuffer::alloc(), evbuffer::alloc());
+        let (input, output) = (
+            bev.byte_add(place_in(BufferSide::Input)).cast(),
+            bev.byte_add(place_in(BufferSide::Output)).cast(),
+        );
         bev.write(Bev {
             public: bufferevent {
                 ev_base: base,
@@ -106,22 +112,16 @@ pub(super) unsafe fn build(
                 enabled: c_short::from(Dirs::WRITE.bits()),
             },
             key,
-            lock: lock.clone(),
             options,
             dns_error: 0,
             dns_request: ptr::null_mut(),
             stage: None,
+            in_use: AtomicU8::new(3),
+            buffers: [
+                MaybeUninit::new(evbuffer::of_bufferevent(BufferSide::Input, lock.clone())),
+                MaybeUninit::new(evbuffer::of_bufferevent(BufferSide::Output, lock)),
+            ],
         });
-        for (buf, side) in [(input, BufferSide::Input), (output, BufferSide::Output)] {
-            buffer::set_owner(
-                buf,
-                Some(BufferOwner {
-                    bufferevent: bev,
-                    side,
-                }),
-            );
-            buffer::set_lock(buf, lock.clone());
-        }
         set_public_fd(bev, fd);
         Some(bev)
     }
@@ -217,7 +217,7 @@ pub unsafe extern "C" fn bufferevent_decref(bev: *mut bufferevent) -> c_int {
 pub unsafe extern "C" fn bufferevent_lock(bev: *mut bufferevent) {
     // SAFETY: by this function's contract.
     unsafe {
-        if let Some(lock) = &(*bev_of(bev)).lock {
+        if let Some(lock) = lock_of(bev_of(bev)) {
             lock.acquire();
         }
         bufferevent_incref(bev);
@@ -232,7 +232,7 @@ pub unsafe extern "C" fn bufferevent_lock(bev: *mut bufferevent) {
 pub unsafe extern "C" fn bufferevent_unlock(bev: *mut bufferevent) {
     // SAFETY: by this function's contract; the lock outlives the bufferevent.
     unsafe {
-        let lock = (*bev_of(bev)).lock.clone();
+        let lock = lock_of(bev_of(bev));
         bufferevent_decref(bev);
         if let Some(lock) = lock {
             lock.release();

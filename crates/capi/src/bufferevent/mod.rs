@@ -36,7 +36,9 @@ pub use stage::{bufferevent_flush, bufferevent_get_underlying};
 use life::clear_callbacks;
 
 use std::ffi::{c_int, c_short};
+use std::mem::{MaybeUninit, offset_of};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use ferrevent_core::buffer::End;
 use ferrevent_core::driver::{Fd, Kind, Transport};
@@ -46,6 +48,7 @@ use ferrevent_sys::Posix;
 use crate::abi::bufferevent;
 use crate::base;
 use crate::base::{Inner, event_base};
+use crate::buffer::{self, BufferSide, evbuffer};
 use crate::config::event_config;
 use crate::dns::evdns_request;
 use crate::event::event_assign;
@@ -62,14 +65,36 @@ pub struct Bev {
     /// What programs see; `struct bufferevent *` points here.
     pub(crate) public: bufferevent,
     pub(crate) key: StreamKey,
-    pub(crate) lock: Option<Lock>,
     options: Options,
+    /// How many of the three (the bufferevent and its buffers, which deferred callbacks may keep) need this memory.
+    in_use: AtomicU8,
     /// The last error of a host name's look-up (`EAI_*`).
     dns_error: c_int,
     /// A look-up of a host name that is under way, or NULL.
     dns_request: *mut evdns_request,
     /// What makes it a bufferevent over another.
     pub(crate) stage: Option<Box<stage::Stage>>,
+    /// Input and output, in the same piece of memory. Each is dropped with its own last reference.
+    buffers: [MaybeUninit<evbuffer>; 2],
+}
+
+/// Where in a bufferevent's memory one of its buffers is.
+pub(crate) const fn place_in(side: BufferSide) -> usize {
+    offset_of!(Bev, buffers) + side as usize * size_of::<evbuffer>()
+}
+
+/// The bufferevent, or one of its buffers, has been dropped. With the last of them the memory goes.
+///
+/// # Safety
+/// Called once for each of the three.
+pub(crate) unsafe fn leave(bev: *mut Bev) {
+    // SAFETY: by this function's contract the memory is still there, and a counter needs no dropping; whoever counts it
+    // down to nothing is the last user of what came from `Box::into_raw`.
+    unsafe {
+        if (*bev).in_use.fetch_sub(1, Ordering::AcqRel) == 1 {
+            drop(Box::from_raw(bev.cast::<MaybeUninit<Bev>>()));
+        }
+    }
 }
 
 /// What `be_ops` points to in a bufferevent on a socket.
@@ -82,8 +107,26 @@ fn bev_of(bev: *mut bufferevent) -> *mut Bev {
 
 /// Takes the bufferevent's lock, if it has one.
 unsafe fn hold(bev: *mut Bev) -> Held {
-    // SAFETY: the caller's bufferevent is live; its lock is not replaced.
-    lock::hold(unsafe { &(*bev).lock })
+    // SAFETY: the caller's bufferevent is live, and so are its buffers; its lock is not replaced.
+    lock::hold(unsafe { &(*(*bev).public.input).lock })
+}
+
+/// Its lock, which is that of its two buffers.
+unsafe fn lock_of(bev: *mut Bev) -> Option<Lock> {
+    // SAFETY: the caller's bufferevent is live, and so are its buffers.
+    unsafe { (*(*bev).public.input).lock.clone() }
+}
+
+/// Gives a bufferevent a lock that has none.
+///
+/// # Safety
+/// `bev` is live, and nobody else uses it now.
+pub(crate) unsafe fn set_lock(bev: *mut Bev, lock: Option<Lock>) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        buffer::set_lock((*bev).public.input, lock.clone());
+        buffer::set_lock((*bev).public.output, lock);
+    }
 }
 
 /// Runs `f` on the bufferevent's base and then writes what programs can see into the public struct. Work that this

@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_short};
 use ferrevent_core::driver::Transport;
 use ferrevent_core::{Callbacks, Io, Options, StreamEvent, StreamKey, StreamWork};
 
-use super::{Bev, TRANSPORT, connect, hold, listen, stage, with};
+use super::{Bev, TRANSPORT, connect, hold, leave, listen, lock_of, stage, with};
 use crate::base::{Address, drop_if_unused, event_base};
 use crate::buffer::{self, BufferOwner, BufferSide};
 use crate::debug;
@@ -129,7 +129,7 @@ unsafe fn unlocked(bev: *mut Bev, callback: impl FnOnce()) {
     // the bufferevent may be finalized by the time it is taken again.
     let lock = unsafe {
         if (*bev).options.contains(Options::UNLOCK_CALLBACKS) {
-            (*bev).lock.clone()
+            lock_of(bev)
         } else {
             None
         }
@@ -173,10 +173,11 @@ pub(crate) unsafe fn finalize(base: *mut event_base, bev: *mut Bev) {
             TRANSPORT.close(fd);
         }
         for buf in [(*bev).public.input, (*bev).public.output] {
-            buffer::set_owner(buf, None);
+            buffer::disown(buf);
             buffer::release(buf);
         }
-        drop(Box::from_raw(bev));
+        bev.drop_in_place();
+        leave(bev);
         if !event_base::with(base, |inner| inner.core.is_looping()) {
             drop_if_unused(base);
         }

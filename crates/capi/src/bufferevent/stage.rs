@@ -15,10 +15,9 @@ use smallvec::SmallVec;
 
 use super::life::build;
 use super::run::call;
-use super::{Bev, bev_of, hold, pair, with};
+use super::{Bev, bev_of, hold, lock_of, pair, set_lock, with};
 use crate::abi::bufferevent;
 use crate::base::{Address, Inner, dirs, event_base};
-use crate::buffer;
 use crate::lock::Lock;
 
 /// What makes a bufferevent a stage.
@@ -61,7 +60,7 @@ pub(crate) unsafe fn new_stage(
         if options.contains(Options::THREADSAFE) && !share_lock(below) {
             return None;
         }
-        let (base, lock) = ((*below).public.ev_base, (*below).lock.clone());
+        let (base, lock) = ((*below).public.ev_base, lock_of(below));
         let under = (*below).key;
         let bev = build(base, -1, options, lock, ops, |inner, bev| {
             let (core, driver) = inner.parts();
@@ -84,13 +83,11 @@ unsafe fn share_lock(bev: *mut Bev) -> bool {
     // SAFETY: the caller's bufferevent is live. If it has no lock, one thread uses it until now, by the C API's
     // contract.
     unsafe {
-        if (*bev).lock.is_none() {
+        if lock_of(bev).is_none() {
             let Some(lock) = Lock::new() else {
                 return false;
             };
-            buffer::set_lock((*bev).public.input, Some(lock.clone()));
-            buffer::set_lock((*bev).public.output, Some(lock.clone()));
-            (*bev).lock = Some(lock);
+            set_lock(bev, Some(lock));
         }
         true
     }
