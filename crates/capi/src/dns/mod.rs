@@ -6,7 +6,7 @@
 //! * `lookup`: asking, cancelling, and calling back;
 //! * `addrinfo`: `evdns_getaddrinfo`;
 //! * `servers`, `settings`: what can be set;
-//! * `port`, `request`: being a server;
+//! * `port`, `stream`, `request`: being a server;
 //! * `compat`: the functions without a resolver.
 //!
 //! The rules are those of `ferrevent-dns`. Callbacks run from the loop, as tasks that do not need the resolver any more:
@@ -22,6 +22,7 @@ mod port;
 mod request;
 mod servers;
 mod settings;
+mod stream;
 mod watch;
 
 pub use addrinfo::*;

@@ -12,6 +12,7 @@ use ferrevent_dns::server::Request;
 use ferrevent_sys::Address;
 
 use super::request::{self, Peer, evdns_server_request};
+use super::stream::{self, Client};
 use crate::abi::{event, evutil_socket_t};
 use crate::base::{current, event_base};
 use crate::event::{event_add, event_assign, event_del_noblock};
@@ -25,13 +26,16 @@ pub type evdns_request_callback_fn_type =
 
 /// A server's port.
 pub struct evdns_server_port {
-    event: event,
-    lock: Option<Lock>,
-    callback: evdns_request_callback_fn_type,
-    arg: *mut c_void,
-    /// The program's, until it closes the port; one for each request; one while callbacks run.
+    pub(super) event: event,
+    pub(super) lock: Option<Lock>,
+    pub(super) callback: evdns_request_callback_fn_type,
+    pub(super) arg: *mut c_void,
+    /// The program's, until it closes the port; one for each request and client; one while callbacks run.
     references: usize,
     closed: bool,
+    /// The socket takes connections.
+    is_stream: bool,
+    pub(super) clients: Vec<*mut Client>,
     /// Replies that the socket had no room for, the oldest first.
     unsent: VecDeque<(Address, Vec<u8>)>,
     buffer: Box<[u8]>,
@@ -51,7 +55,7 @@ const WRITE: c_short = 0x04;
 const PERSIST: c_short = 0x10;
 
 /// `evdns_add_server_port_with_base`: takes requests from a datagram socket, which the port owns from then on. NULL if
-/// `flags` is not 0.
+/// `flags` is not 0. A socket that listens for connections will do as well, and serves clients by TCP.
 ///
 /// # Safety
 /// `base` is NULL, for the current one, or live.
@@ -76,6 +80,8 @@ pub unsafe extern "C" fn evdns_add_server_port_with_base(
             arg,
             references: 1,
             closed: false,
+            is_stream: ferrevent_sys::is_stream(socket).unwrap_or(false),
+            clients: Vec::new(),
             unsent: VecDeque::new(),
             buffer: vec![0; LONGEST].into_boxed_slice(),
         }));
@@ -98,6 +104,9 @@ pub unsafe extern "C" fn evdns_close_server_port(port: *mut evdns_server_port) {
         let _held = hold(port);
         (*port).closed = true;
         event_del_noblock(&raw mut (*port).event);
+        while let Some(&client) = (*port).clients.last() {
+            stream::end(client);
+        }
         release(port);
     }
 }
@@ -135,7 +144,7 @@ unsafe fn watch(
 ///
 /// # Safety
 /// `port` is live, its lock held.
-unsafe fn retain(port: *mut evdns_server_port) {
+pub(super) unsafe fn retain(port: *mut evdns_server_port) {
     // SAFETY: by this function's contract.
     unsafe { (*port).references += 1 };
 }
@@ -144,7 +153,7 @@ unsafe fn retain(port: *mut evdns_server_port) {
 ///
 /// # Safety
 /// `port` is live, its lock held by a clone that outlives it, and the reference is the caller's.
-unsafe fn release(port: *mut evdns_server_port) {
+pub(super) unsafe fn release(port: *mut evdns_server_port) {
     // SAFETY: by this function's contract.
     unsafe {
         (*port).references -= 1;
@@ -172,12 +181,31 @@ unsafe extern "C" fn drop_port(_event: *mut event, arg: *mut c_void) {
 /// A request has been answered or dropped.
 ///
 /// # Safety
-/// `port` is live, and the request's reference goes.
-pub(super) unsafe fn request_done(port: *mut evdns_server_port) {
+/// `port` is live, `client` is NULL or live, and the request's references of them go.
+pub(super) unsafe fn request_done(port: *mut evdns_server_port, client: *mut Client) {
     // SAFETY: by this function's contract.
     unsafe {
         let _held = hold(port);
+        if !client.is_null() {
+            stream::release(client);
+        }
         release(port);
+    }
+}
+
+/// Sends a reply on a connection. 0, 1 if some of it waits, or -1.
+///
+/// # Safety
+/// `port` is live, and `client` one of its own.
+pub(super) unsafe fn send_on(
+    port: *mut evdns_server_port,
+    client: *mut Client,
+    bytes: &[u8],
+) -> c_int {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let _held = hold(port);
+        stream::send(client, bytes)
     }
 }
 
@@ -232,7 +260,9 @@ unsafe extern "C" fn on_event(fd: c_int, what: c_short, arg: *mut c_void) {
         if what & WRITE != 0 {
             send_waiting(port, fd);
         }
-        if what & READ != 0 {
+        if what & READ != 0 && (*port).is_stream {
+            stream::accept(port, fd, BATCH);
+        } else if what & READ != 0 {
             for _ in 0..BATCH {
                 let Some(request) = receive(port, fd) else {
                     break;
@@ -280,7 +310,7 @@ unsafe fn receive(port: *mut evdns_server_port, fd: c_int) -> Option<*mut evdns_
                         continue;
                     };
                     let limit = request.datagram_limit();
-                    let made = request::make(port, Peer::new(from, limit), &request);
+                    let made = request::make(port, Peer::datagram(from, limit), &request);
                     if made.is_null() {
                         return None;
                     }

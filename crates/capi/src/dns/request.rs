@@ -9,6 +9,7 @@ use ferrevent_sys::Address;
 use libc::{in_addr, sockaddr};
 
 use super::port::{self, evdns_server_port};
+use super::stream::Client;
 use crate::memory;
 
 /// A request. Programs see its head (`event2/dns_struct.h`).
@@ -48,11 +49,21 @@ const _: () = {
 pub(super) struct Peer {
     address: Address,
     limit: usize,
+    /// NULL if it asked by a datagram.
+    client: *mut Client,
 }
 
 impl Peer {
-    pub(super) fn new(address: Address, limit: usize) -> Self {
-        Self { address, limit }
+    pub(super) fn datagram(address: Address, limit: usize) -> Self {
+        Self::stream(ptr::null_mut(), address, limit)
+    }
+
+    pub(super) fn stream(client: *mut Client, address: Address, limit: usize) -> Self {
+        Self {
+            address,
+            limit,
+            client,
+        }
     }
 }
 
@@ -323,7 +334,12 @@ pub unsafe extern "C" fn evdns_server_request_respond(
         let Some(bytes) = (*request).reply.to_bytes(code, limit) else {
             return -1;
         };
-        let sent = port::send((*request).port, &(*request).peer.address, bytes);
+        let (port, client) = ((*request).port, (*request).peer.client);
+        let sent = if client.is_null() {
+            port::send(port, &(*request).peer.address, bytes)
+        } else {
+            port::send_on(port, client, &bytes)
+        };
         free(request);
         sent
     }
@@ -347,7 +363,7 @@ unsafe fn free(request: *mut evdns_server_request) {
         let count = request.nquestions as usize;
         let questions = ptr::slice_from_raw_parts_mut(request.questions, count);
         free_questions(Box::from_raw(questions).into_vec());
-        port::request_done(request.port);
+        port::request_done(request.port, request.peer.client);
     }
 }
 

@@ -14,6 +14,7 @@ use ferrevent_dns::{Protocol, SocketKey, Transmit};
 use ferrevent_sys::{Address, monotonic};
 use libc::timeval;
 
+use super::stream::flush;
 use super::{evdns_base, settle};
 use crate::abi::event;
 use crate::base::event_base;
@@ -308,23 +309,6 @@ unsafe fn receive(dns: *mut evdns_base, key: SocketKey, fd: Fd) {
             }
         }
     }
-}
-
-/// Sends what waits. False if the connection is of no use.
-fn flush(fd: Fd, out: &mut Vec<u8>) -> bool {
-    while !out.is_empty() {
-        // SAFETY: `out` is valid for reading as many bytes as it is long.
-        let sent = unsafe { libc::send(fd, out.as_ptr().cast(), out.len(), libc::MSG_NOSIGNAL) };
-        match usize::try_from(sent) {
-            Ok(sent) => drop(out.drain(..sent)),
-            Err(_) => match io::Error::last_os_error().kind() {
-                ErrorKind::Interrupted => {}
-                ErrorKind::WouldBlock => return true,
-                _ => return false,
-            },
-        }
-    }
-    true
 }
 
 unsafe fn read(dns: *mut evdns_base, key: SocketKey, fd: Fd) {
