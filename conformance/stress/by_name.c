@@ -10,11 +10,9 @@
 #include <time.h>
 
 #include <event2/bufferevent.h>
+#include <event2/dns.h>
 #include <event2/event.h>
 
-#ifdef WITH_EVDNS
-#include <event2/dns.h>
-#endif
 
 static struct timespec begun;
 
@@ -43,13 +41,11 @@ int main(int argc, char **argv) {
     }
     struct event_base *base = event_base_new();
     struct evdns_base *dns = NULL;
-#ifdef WITH_EVDNS
     if (argc > 3) {
         dns = evdns_base_new(base, 0);
         if (!dns || evdns_base_load_hosts(dns, argv[3]) != 0)
             return 1;
     }
-#endif
     struct bufferevent *bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
     bufferevent_setcb(bev, NULL, NULL, told, base);
     clock_gettime(CLOCK_MONOTONIC, &begun);
@@ -58,10 +54,8 @@ int main(int argc, char **argv) {
         return 1;
     event_base_dispatch(base);
     bufferevent_free(bev);
-#ifdef WITH_EVDNS
     if (dns)
         evdns_base_free(dns, 0);
-#endif
     event_base_free(base);
     return 0;
 }

@@ -18,6 +18,8 @@ const HEADERS: &[(&str, &str)] = &[
     ("event2/buffer.h", "buffer_"),
     ("event2/buffer_compat.h", "buffer_"),
     ("event2/event.h", ""),
+    ("event2/dns.h", "dns_"),
+    ("event2/dns_compat.h", "dns_"),
     ("event2/event_compat.h", ""),
     ("event2/bufferevent.h", "bufferevent_"),
     ("event2/bufferevent_compat.h", "bufferevent_"),

@@ -88,7 +88,7 @@ impl AddressQuery {
             };
             return Some(self.list([v4.into(), v6.into()]));
         };
-        if let Some(address) = parse_address(host, self.port) {
+        if let Some(address) = parse_address(host, self.port, self.numeric) {
             if !self.family.has(address.ip()) {
                 return Some(Err(AddressError::NoName));
             }
@@ -120,11 +120,83 @@ impl AddressQuery {
     }
 }
 
-fn parse_address(host: &[u8], port: u16) -> Option<SocketAddr> {
+/// Where only an address will do, an IPv4 address may have an old form: the system's resolver is as generous then.
+fn parse_address(host: &[u8], port: u16, generous: bool) -> Option<SocketAddr> {
     let host = std::str::from_utf8(host).ok()?;
     if let Some((ip, scope)) = host.split_once('%') {
         let address = SocketAddrV6::new(ip.parse().ok()?, port, 0, scope.parse().ok()?);
         return Some(address.into());
     }
-    Some(SocketAddr::new(host.parse().ok()?, port))
+    let ip = match host.parse() {
+        Ok(ip) => ip,
+        Err(_) if generous => IpAddr::V4(old_ipv4(host)?),
+        Err(_) => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+/// An IPv4 address as `inet_aton` takes it: up to four numbers, decimal, octal (`0177`) or hexadecimal (`0x7f`), of
+/// which the last one fills the bytes that are left.
+fn old_ipv4(text: &str) -> Option<Ipv4Addr> {
+    let parts: Vec<u32> = text.split('.').map(old_number).collect::<Option<_>>()?;
+    let (last, first) = parts.split_last()?;
+    let left = 4_u32.checked_sub(u32::try_from(first.len()).ok()?)?;
+    if left == 0 || first.iter().any(|part| *part > 255) || u64::from(*last) >> (8 * left) != 0 {
+        return None;
+    }
+    let high = first
+        .iter()
+        .zip([24, 16, 8])
+        .fold(0, |bits, (part, shift)| bits | part << shift);
+    Some(Ipv4Addr::from(high | last))
+}
+
+fn old_number(text: &str) -> Option<u32> {
+    let lower = text.to_ascii_lowercase();
+    let (digits, radix) = match lower.strip_prefix("0x") {
+        Some(digits) => (digits, 16),
+        None if lower.len() > 1 && lower.starts_with('0') => (&lower[1..], 8),
+        None => (lower.as_str(), 10),
+    };
+    // `from_str_radix` takes a sign, too.
+    let all_digits = digits.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    all_digits
+        .then(|| u32::from_str_radix(digits, radix).ok())
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_forms_of_addresses() {
+        for (text, address) in [
+            ("127.1", [127, 0, 0, 1]),
+            ("2130706433", [127, 0, 0, 1]),
+            ("0x7F.0.0.1", [127, 0, 0, 1]),
+            ("0177.0.0.01", [127, 0, 0, 1]),
+            ("1.2.65535", [1, 2, 255, 255]),
+            ("0", [0, 0, 0, 0]),
+        ] {
+            assert_eq!(old_ipv4(text), Some(Ipv4Addr::from(address)), "{text}");
+        }
+        for text in [
+            "",
+            ".",
+            "1.",
+            "1.2.3.256",
+            "256.1",
+            "1.2.3.4.5",
+            "1.2.65536",
+            "4294967296",
+            "08.1",
+            "0x",
+            "+1",
+            "1.-1",
+            "a",
+        ] {
+            assert_eq!(old_ipv4(text), None, "{text}");
+        }
+    }
 }

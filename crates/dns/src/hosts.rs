@@ -20,7 +20,7 @@ impl Hosts {
                 .filter(|word| !word.is_empty());
             let address = words
                 .next()
-                .and_then(|word| std::str::from_utf8(word).ok()?.parse::<IpAddr>().ok());
+                .and_then(|word| address(std::str::from_utf8(word).ok()?));
             let Some(address) = address else { continue };
             for name in words.filter_map(|word| Name::parse(word).ok()) {
                 self.add(name, address);
@@ -52,5 +52,16 @@ impl Hosts {
     /// The addresses of a name, in the order of the file.
     pub fn addresses(&self, name: &Name) -> &[IpAddr] {
         self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// An address; one of IPv6 may stand in brackets.
+fn address(word: &str) -> Option<IpAddr> {
+    let inside = word
+        .strip_prefix('[')
+        .and_then(|word| word.strip_suffix(']'));
+    match inside {
+        Some(word) => word.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => word.parse().ok(),
     }
 }

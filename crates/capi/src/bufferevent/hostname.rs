@@ -137,7 +137,11 @@ unsafe fn connect(bev: *mut Bev, result: Result<AddressList, AddressError>) {
     // SAFETY: the caller's bufferevent is live and its lock held.
     unsafe {
         match result {
-            Ok(list) => connect_to_one_of(bev, list.addresses),
+            Ok(mut list) => {
+                // IPv6 first (RFC 8305); the system's resolver sorts by what it knows of the routes.
+                list.addresses.sort_by_key(SocketAddr::is_ipv4);
+                connect_to_one_of(bev, list.addresses);
+            }
             Err(error) => give_up(bev, error.code()),
         }
     }
