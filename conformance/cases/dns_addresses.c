@@ -50,6 +50,7 @@ CASE(dns_addresses_that_are_not_there) {
     LOOK("nx.test", "80", .family = AF_INET, .socktype = SOCK_STREAM);
     LOOK("dangling.test", "80", .family = AF_INET, .socktype = SOCK_STREAM);
     LOOK("format.test", "80", .family = AF_INET, .socktype = SOCK_STREAM);
+    n.server.quiet = true; /* whether it asks again by TCP is another case */
     LOOK("cut.test", "80", .family = AF_INET, .socktype = SOCK_STREAM);
     close_names(&n);
 }

@@ -38,6 +38,14 @@ enum {
     TYPE_OPT = 41
 };
 
+enum { MAX_CONNECTIONS = 8 };
+
+struct dns_connection {
+    struct dns_server *server;
+    int fd;
+    struct event *on_readable; /* NULL: not in use */
+};
+
 struct dns_server {
     const char *name; /* shown before what it traces, as "name."; "" for nothing */
     bool quiet;       /* does not trace the questions */
@@ -51,6 +59,7 @@ struct dns_server {
     struct sockaddr_in address;
     char text[32]; /* "127.0.0.1:PORT" */
     struct event *on_udp, *on_tcp;
+    struct dns_connection connections[MAX_CONNECTIONS + 1];
     unsigned queries;     /* questions so far */
     unsigned tcp_queries; /* of those by TCP */
     unsigned once;        /* questions for once.test so far */
@@ -394,33 +403,45 @@ static inline void dns_on_udp(evutil_socket_t fd, short what, void *arg) {
     }
 }
 
-/* One question for each connection, which is small enough to be there at once. */
-static inline void dns_on_tcp(evutil_socket_t fd, short what, void *arg) {
+static inline void dns_hang_up(struct dns_connection *connection) {
+    if (!connection->on_readable)
+        return;
+    event_free(connection->on_readable);
+    close(connection->fd);
+    connection->on_readable = NULL;
+}
+
+/* One question for each connection, which is small enough to come as a whole. */
+static inline void dns_on_question(evutil_socket_t fd, short what, void *arg) {
     (void)what;
-    int connection = accept_one(fd);
+    struct dns_connection *connection = arg;
     struct dns_query query;
+    unsigned char size[2];
     memset(&query, 0, sizeof query);
-    query.server = arg;
-    query.fd = connection;
+    query.server = connection->server;
+    query.fd = fd;
     query.tcp = true;
     query.from_length = sizeof query.from;
-    getpeername(connection, (struct sockaddr *)&query.from, &query.from_length);
-    /* The resolver may send only when the loop runs again, which this blocks: so not longer than
-     * it takes when it sends at once. */
-    unsigned char size[2];
-    size_t got = 0;
-    for (int tries = 0; tries < 100 && got < 2; tries++) {
-        event_base_loop(query.server->base, EVLOOP_NONBLOCK);
-        got += recv_now(connection, size + got, 2 - got, NULL);
-        if (got < 2)
-            usleep(1000);
-    }
-    if (got == 2) {
-        await_readable(connection);
-        query.length = recv_now(connection, query.wire, get16(size), NULL);
+    getpeername(fd, (struct sockaddr *)&query.from, &query.from_length);
+    if (recv_now(fd, size, 2, NULL) == 2) {
+        query.length = recv_now(fd, query.wire, get16(size), NULL);
         dns_handle(&query);
     }
-    close(connection);
+    dns_hang_up(connection);
+}
+
+static inline void dns_on_tcp(evutil_socket_t fd, short what, void *arg) {
+    (void)what;
+    struct dns_server *server = arg;
+    struct dns_connection *connection = server->connections;
+    while (connection->on_readable)
+        connection++;
+    CHECK(connection < server->connections + MAX_CONNECTIONS);
+    connection->server = server;
+    connection->fd = accept_one(fd);
+    connection->on_readable =
+        event_new(server->base, connection->fd, EV_READ, dns_on_question, connection);
+    CHECK(connection->on_readable && event_add(connection->on_readable, NULL) == 0);
 }
 
 /* Begins to serve on a free port of 127.0.0.1, or of `ip`. */
@@ -462,6 +483,8 @@ static inline void dns_serve(struct dns_server *server, const char *name, struct
 static inline void dns_stop(struct dns_server *server) {
     if (!server->on_udp)
         return;
+    for (int i = 0; i < MAX_CONNECTIONS; i++)
+        dns_hang_up(&server->connections[i]);
     event_free(server->on_udp);
     event_free(server->on_tcp);
     server->on_udp = server->on_tcp = NULL;

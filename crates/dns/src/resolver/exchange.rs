@@ -369,7 +369,11 @@ impl Resolver {
             }
             return;
         }
-        let outcome = reply.result(rtype);
+        let outcome = match reply.result(rtype) {
+            // Cut off on a stream, too: nobody can say what is missing.
+            Err((Failure::NoData, _)) if reply.is_truncated() => Err((Failure::Truncated, 0)),
+            outcome => outcome,
+        };
         let Err((failure, _)) = outcome else {
             return self.exchange_ended(key, outcome, now);
         };
