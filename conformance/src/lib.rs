@@ -136,9 +136,10 @@ pub fn sources() -> Result<Vec<PathBuf>, String> {
 
 /// Compiles all of [`sources`] into the folder `out`; sorted by name.
 ///
-/// Installs the headers (Debian's libevent-dev) when they are missing and this process may.
+/// Installs the headers (Debian's libevent-dev and libssl-dev) when they are missing and this process may.
 pub fn compile_all(out: &Path) -> Result<Vec<Program>, String> {
-    workbench::apt_install(&["libevent-dev"]).map_err(|missing| missing.to_string())?;
+    workbench::apt_install(&["libevent-dev", "libssl-dev"])
+        .map_err(|missing| missing.to_string())?;
     let sources = sources()?;
     let programs = in_parallel(&sources, |source| Program::compile(source, out));
     programs.into_iter().collect()
@@ -205,10 +206,15 @@ impl Program {
         let path = out.join(stem);
         let harness = folder("harness").join("case.c");
         let include = format!("-I{}", folder("cases").display());
+        let mut libraries = vec!["event", "event_pthreads"];
+        // Only the cases of TLS need OpenSSL: the others show that the library works without it.
+        if stem.to_string_lossy().starts_with("tls_") {
+            libraries.extend(["event_openssl", "ssl", "crypto"]);
+        }
         workbench::compile_c_with(
             &[source, &harness],
             &path,
-            &["event", "event_pthreads"],
+            &libraries,
             &["-D_GNU_SOURCE", &include],
         )?;
         let mut program = Self {

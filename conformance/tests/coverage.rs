@@ -15,6 +15,7 @@ const TABLE: &str = include_str!("../../crates/cli/abi/symbols.tsv");
 
 /// Headers, and how the names of the files begin whose cases call their functions.
 const HEADERS: &[(&str, &str)] = &[
+    ("event2/bufferevent_ssl.h", "tls_"),
     ("event2/buffer.h", "buffer_"),
     ("event2/buffer_compat.h", "buffer_"),
     ("event2/event.h", ""),

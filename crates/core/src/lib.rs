@@ -37,6 +37,6 @@ pub use crate::fds::SyncError;
 pub use crate::flags::{Dirs, LoopFlags, Options, StreamEvent, Trigger, What};
 pub use crate::looper::{LoopEnd, SignalChange, Step, timeout_until};
 pub use crate::stream::{
-    AfterProcess, Callbacks, Dialed, GroupKey, Io, Mode, Processed, RateLimit, StageKind, Stream,
-    StreamWork, Watermark,
+    AfterProcess, Callbacks, Dialed, GroupKey, Handshake, Io, Mode, Processed, RateLimit,
+    StageKind, Stream, StreamWork, Watermark,
 };

@@ -333,7 +333,11 @@ impl<H: Host> Core<H> {
         }
         self.run.carry_on = false;
         self.note_peak();
-        let idle = self.pending == 0 && self.active_len() == 0 && self.again.is_empty();
+        // What is over another bufferevent does not count as pending, but sends too.
+        let idle = self.pending == 0
+            && self.active_len() == 0
+            && self.again.is_empty()
+            && self.unsent.is_empty();
         if idle && !self.run.flags.contains(LoopFlags::NO_EXIT_ON_EMPTY) {
             return self.end_loop(LoopEnd::Empty);
         }

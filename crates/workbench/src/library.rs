@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use rustix::fs::{FlockOperation, flock};
+
+use crate::Folder;
 
 /// The environment variable that names a folder with the library, so that nothing is built.
 pub const LIB_DIR_VARIABLE: &str = "FERREVENT_LIB_DIR";
@@ -132,7 +134,11 @@ fn lay_out(built: &Path, dir: &Path) -> io::Result<()> {
     }
     for name in siblings {
         let sibling = dir.join(name);
-        if !sibling.exists() {
+        let wanted = match name {
+            OPENSSL => is_older(&sibling, &workspace_root().join(OPENSSL_SOURCE)),
+            _ => !sibling.exists(),
+        };
+        if wanted {
             replace(&sibling, |temporary| link_sibling(dir, name, temporary))?;
         }
     }
@@ -160,20 +166,45 @@ fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Resu
     fs::rename(&temporary, path)
 }
 
-/// A sibling defines nothing: it only makes the loader bring in the one library beside it, so that
-/// a process has one copy of the implementation whichever of the five names it asks for.
+/// The sibling that brings in OpenSSL.
+const OPENSSL: &str = "libevent_openssl-2.1.so.7";
+
+/// Its source.
+const OPENSSL_SOURCE: &str = "crates/capi/src/bufferevent/tls/openssl.c";
+
+/// What programs get OpenSSL 3 by.
+const OPENSSL_SONAMES: [&str; 2] = ["libssl.so.3", "libcrypto.so.3"];
+
+/// Whether there is no `file`, or an older one than `source`.
+fn is_older(file: &Path, source: &Path) -> bool {
+    let modified = |path: &Path| fs::metadata(path).and_then(|data| data.modified());
+    match (modified(file), modified(source)) {
+        (Ok(file), Ok(source)) => file < source,
+        _ => true,
+    }
+}
+
+/// A sibling implements nothing: it makes the loader bring in the one library beside it, so that a
+/// process has one copy of the implementation whichever of the five names it asks for. Only that of
+/// OpenSSL has functions: they hand OpenSSL's to the library.
 fn link_sibling(dir: &Path, soname: &str, out: &Path) -> io::Result<()> {
-    let output = Command::new("cc")
-        .args([
-            "-shared",
-            "-nostdlib",
-            "-x",
-            "c",
-            "/dev/null",
-            "-x",
-            "none",
-            "-o",
-        ])
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-nostdlib", "-fPIC", "-O2", "-x", "c"]);
+    let stubs = Folder::create().map_err(io::Error::other)?;
+    if soname == OPENSSL {
+        cc.arg(workspace_root().join(OPENSSL_SOURCE));
+        cc.args(["-x", "none", "-Wl,--no-as-needed"]);
+        // OpenSSL need not be here: its names are enough for the loader to find it later on.
+        for soname in OPENSSL_SONAMES {
+            let stub = stubs.path().join(soname);
+            link_stub(soname, &stub)?;
+            cc.arg(stub);
+        }
+    } else {
+        cc.args(["/dev/null", "-x", "none"]);
+    }
+    let output = cc
+        .arg("-o")
         .arg(out)
         .arg("-L")
         .arg(dir)
@@ -183,6 +214,20 @@ fn link_sibling(dir: &Path, soname: &str, out: &Path) -> io::Result<()> {
             &format!("-Wl,-soname,{soname}"),
         ])
         .output()?;
+    succeeded(&output)
+}
+
+/// A library with a name and nothing else.
+fn link_stub(soname: &str, out: &Path) -> io::Result<()> {
+    let output = Command::new("cc")
+        .args(["-shared", "-nostdlib", "-x", "c", "/dev/null", "-o"])
+        .arg(out)
+        .arg(format!("-Wl,-soname,{soname}"))
+        .output()?;
+    succeeded(&output)
+}
+
+fn succeeded(output: &Output) -> io::Result<()> {
     if output.status.success() {
         return Ok(());
     }

@@ -111,6 +111,7 @@ unsafe fn free_base(base: *mut event_base, finalize: bool) {
                 inner.core.del_event(*key);
             }
             inner.apply_signals();
+            inner.core.end_all_lingering();
             (pending, std::mem::take(&mut inner.onces))
         });
         for (key, address) in pending {

@@ -12,7 +12,7 @@ use super::connect::stop_dialing;
 use super::hostname::forget_look_up;
 use super::{
     Bev, SOCKET_OPS, bev_of, guard_buffers, hold, kind_of, lock_of, nursery, place_in,
-    set_public_fd, settings, with,
+    set_public_fd, settings, tls, with,
 };
 use crate::abi::{
     bufferevent, bufferevent_data_cb, bufferevent_event_cb, event, event_watermark, evutil_socket_t,
@@ -116,6 +116,7 @@ pub(super) unsafe fn build(
             dns_error: 0,
             dns_request: ptr::null_mut(),
             stage: None,
+            session: None,
             in_use: AtomicU8::new(3),
             buffers: [
                 MaybeUninit::new(evbuffer::of_bufferevent(BufferSide::Input, lock.clone())),
@@ -164,6 +165,9 @@ pub unsafe extern "C" fn bufferevent_free(bev: *mut bufferevent) {
         stop_dialing(bev);
         let base = (*bev).public.ev_base;
         let key = (*bev).key;
+        if tls::free(bev) {
+            return;
+        }
         event_base::with(base, |inner| {
             inner.core.free_stream(key);
             inner.settle();

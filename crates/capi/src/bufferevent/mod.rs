@@ -8,7 +8,8 @@
 //! * `data`: reading, writing, triggering;
 //! * `pair`: bufferevents that are each other's transport;
 //! * `rate`: rate limits;
-//! * `stage`: bufferevents over others; `filter`: those whose functions are the program's.
+//! * `stage`: bufferevents over others; `filter`: those whose functions are the program's;
+//! * `tls`: `event2/bufferevent_ssl.h`.
 
 mod connect;
 mod data;
@@ -20,6 +21,7 @@ mod rate;
 mod run;
 mod settings;
 pub(crate) mod stage;
+mod tls;
 
 pub use connect::*;
 pub use data::*;
@@ -34,6 +36,7 @@ pub use settings::*;
 pub use stage::{bufferevent_flush, bufferevent_get_underlying};
 
 use life::clear_callbacks;
+pub use tls::*;
 
 use std::ffi::{c_int, c_short};
 use std::mem::{MaybeUninit, offset_of};
@@ -74,6 +77,8 @@ pub struct Bev {
     dns_request: *mut evdns_request,
     /// What makes it a bufferevent over another.
     pub(crate) stage: Option<Box<stage::Stage>>,
+    /// Of a secured one: TLS.
+    session: Option<Box<tls::Session>>,
     /// Input and output, in the same piece of memory. Each is dropped with its own last reference.
     buffers: [MaybeUninit<evbuffer>; 2],
 }
@@ -179,6 +184,7 @@ unsafe fn set_public_fd(bev: *mut Bev, fd: Fd) {
         let base = (*bev).public.ev_base;
         event_assign(&raw mut (*bev).public.ev_read, base, fd, 0x12, None, arg);
         event_assign(&raw mut (*bev).public.ev_write, base, fd, 0x14, None, arg);
+        tls::descriptor_changed(bev, fd);
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_short};
 use ferrevent_core::driver::Transport;
 use ferrevent_core::{Callbacks, Io, Options, StreamEvent, StreamKey, StreamWork};
 
-use super::{Bev, TRANSPORT, connect, hold, leave, listen, lock_of, stage, with};
+use super::{Bev, TRANSPORT, connect, hold, leave, listen, lock_of, stage, tls, with};
 use crate::base::{Address, drop_if_unused, event_base};
 use crate::buffer::{self, BufferOwner, BufferSide};
 use crate::debug;
@@ -21,6 +21,38 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
     unsafe {
         let _held = hold(bev);
         let callbacks = match work.io {
+            Io::Read { fd, kind, limit } if (*bev).session.is_some() => {
+                let session = tls::session_of(bev);
+                let outcome = tls::read(bev, session, fd, kind, limit);
+                let (len, _) = tls::lengths(bev, session);
+                with(bev, |inner, _| {
+                    listen(inner, bev, key);
+                    inner.core.handle_read(key, outcome, len)
+                })
+            }
+            Io::Write { fd, kind, limit } if (*bev).session.is_some() => {
+                let session = tls::session_of(bev);
+                let outcome = tls::write(bev, session, fd, kind, limit);
+                let (_, len) = tls::lengths(bev, session);
+                with(bev, |inner, _| {
+                    listen(inner, bev, key);
+                    match outcome {
+                        Some(outcome) => inner.core.handle_written(key, outcome, len),
+                        None => {
+                            inner.core.handle_write_wants_read(key);
+                            Callbacks::NONE
+                        }
+                    }
+                })
+            }
+            Io::Handshake { fd, kind } => {
+                let session = tls::session_of(bev);
+                let outcome = tls::handshake(bev, session, fd, kind);
+                with(bev, |inner, _| {
+                    listen(inner, bev, key);
+                    inner.core.handle_handshake(key, outcome)
+                })
+            }
             Io::Read { fd, kind, limit } => {
                 let input = (*bev).public.input;
                 let outcome = TRANSPORT.read(fd, kind, &mut (*input).buffer, limit);
@@ -165,6 +197,7 @@ pub(crate) unsafe fn finalize(base: *mut event_base, bev: *mut Bev) {
         let fd = (*bev).public.ev_read.ev_fd;
         debug::forget(&raw const (*bev).public.ev_read);
         debug::forget(&raw const (*bev).public.ev_write);
+        tls::finalize(bev);
         if (*bev).options.contains(Options::CLOSE_ON_FREE) && fd >= 0 {
             event_base::with(base, |inner| {
                 let (core, driver) = inner.parts();

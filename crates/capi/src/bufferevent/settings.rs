@@ -7,7 +7,7 @@ use libc::timeval;
 
 use super::connect::stop_dialing;
 use super::pair::is_pair;
-use super::{bev_of, guard_buffers, hold, kind_of, listen, set_public_fd, stage, with};
+use super::{bev_of, guard_buffers, hold, kind_of, listen, set_public_fd, stage, tls, with};
 use crate::abi::{
     bufferevent, bufferevent_data_cb, bufferevent_event_cb, event_watermark, evutil_socket_t,
 };
@@ -244,6 +244,10 @@ pub unsafe extern "C" fn bufferevent_setfd(bev: *mut bufferevent, fd: evutil_soc
     // SAFETY: by this function's contract; what is below a filter has the same lock.
     unsafe {
         let _held = hold(bev);
+        if !tls::underlying(bev).is_null() {
+            // As in libevent: the descriptor is that of the one below, and stays.
+            return 0;
+        }
         let bev = stage::bottom(bev);
         if is_pair(bev) {
             return -1;

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use super::life::build;
 use super::run::call;
-use super::{Bev, bev_of, hold, lock_of, pair, set_lock, with};
+use super::{Bev, bev_of, hold, lock_of, pair, set_lock, tls, with};
 use crate::abi::bufferevent;
 use crate::base::{Address, Inner, dirs, event_base};
 use crate::lock::Lock;
@@ -144,6 +144,7 @@ unsafe fn run_work(
             | Io::FinishConnect { .. }
             | Io::Dial
             | Io::FinishAttempt { .. }
+            | Io::Handshake { .. }
             | Io::Call(_)
             | Io::CallDeferred => return SmallVec::new(),
         }
@@ -220,14 +221,17 @@ pub(super) unsafe fn finalize(bev: *mut Bev) {
 pub(super) unsafe fn bottom(mut bev: *mut Bev) -> *mut Bev {
     // SAFETY: the caller's bufferevent is live, and with it what is below.
     unsafe {
-        while let Some(stage) = stage_of(bev) {
-            bev = stage.below;
+        loop {
+            let below = bev_of(bufferevent_get_underlying(&raw mut (*bev).public));
+            if below.is_null() {
+                return bev;
+            }
+            bev = below;
         }
     }
-    bev
 }
 
-/// `bufferevent_get_underlying`: NULL for anything but a filter.
+/// `bufferevent_get_underlying`: NULL for anything but a filter or TLS over another bufferevent.
 ///
 /// # Safety
 /// `bev` is live.
@@ -239,7 +243,7 @@ pub unsafe extern "C" fn bufferevent_get_underlying(bev: *mut bufferevent) -> *m
         let _held = hold(bev);
         match stage_of(bev) {
             Some(stage) => &raw mut (*stage.below).public,
-            None => std::ptr::null_mut(),
+            None => tls::underlying(bev),
         }
     }
 }

@@ -107,7 +107,12 @@ impl<H: Host> Core<H> {
         self.emit_how(key, callbacks, Trigger::empty())
     }
 
-    fn emit_how(&mut self, key: StreamKey, mut callbacks: Callbacks, how: Trigger) -> Callbacks {
+    pub(super) fn emit_how(
+        &mut self,
+        key: StreamKey,
+        mut callbacks: Callbacks,
+        how: Trigger,
+    ) -> Callbacks {
         let Some(stream) = self.streams.get(key) else {
             return Callbacks::NONE;
         };

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Callbacks, Connecting, Half, Listens, Side, Stream, Suspend, Watermark};
+use super::{Callbacks, Connecting, Half, Listens, Security, Side, Stream, Suspend, Watermark};
 use crate::active::NO_NODE;
 use crate::base::{Core, Host, Item, StreamKey, TimerOwner};
 use crate::driver::{Connect, Driver, Fd, Kind};
@@ -59,6 +59,7 @@ impl<H: Host> Core<H> {
             deferred: Callbacks::NONE,
             deferred_queued: false,
             extra: None,
+            secured: None,
         }))
     }
 
@@ -66,7 +67,12 @@ impl<H: Host> Core<H> {
     pub fn take_stream(&mut self, key: StreamKey) -> Option<Stream<H::Stream>> {
         let stream = self.streams.get(key)?;
         let busy = Side::BOTH.iter().any(|&side| stream.side(side).armed);
-        if busy || stream.deferred_queued || stream.freed || stream.extra.is_some() {
+        if busy
+            || stream.deferred_queued
+            || stream.freed
+            || stream.extra.is_some()
+            || stream.is_secure()
+        {
             return None;
         }
         self.detach(key);
@@ -138,7 +144,7 @@ impl<H: Host> Core<H> {
             return;
         };
         stream.enabled -= dirs;
-        let connecting = stream.connecting != Connecting::No;
+        let connecting = matches!(stream.connecting, Connecting::Started | Connecting::Done);
         for side in Side::BOTH {
             if dirs.contains(side.dirs()) && !(connecting && side == Side::Write) {
                 self.disarm(key, side);
@@ -278,6 +284,9 @@ impl<H: Host> Core<H> {
         stream.end_seen = false;
         if fd < 0 {
             return Ok(());
+        }
+        if stream.security() == Security::Pending {
+            self.begin_handshake(key);
         }
         self.enable(key, enabled, driver)
     }
@@ -426,11 +435,15 @@ impl<H: Host> Core<H> {
             };
         }
         let usable = stream.is_usable();
-        let connecting = stream.connecting != Connecting::No;
+        let connecting = stream.connecting;
+        if connecting == Connecting::Failed {
+            return;
+        }
         if !stream.side(side).armed {
             stream.side_mut(side).armed = true;
             stream.write_first = side == Side::Write;
-            self.pending += 1;
+            // What is over another bufferevent waits for nothing by itself.
+            self.pending += usize::from(stream.lower().is_none());
         }
         self.restart_stream_timer(key, side);
         let stream = &mut self.streams[key];
@@ -441,23 +454,33 @@ impl<H: Host> Core<H> {
                     self.queue_again(key);
                 }
             }
-            Side::Write if connecting => self.watch_writing(key),
+            Side::Write if connecting == Connecting::Handshake => {
+                // It is simply tried; what it then waits for is watched already.
+                stream.side_mut(Side::Read).watched = true;
+                stream.side_mut(Side::Write).watched = true;
+                self.push_ready(key, Side::Write);
+            }
+            Side::Write if connecting != Connecting::No => self.watch_writing(key),
+            Side::Write if usable && stream.is_secure() && stream.len(side) == 0 => {
+                // No callback comes for nothing, and a session writes by itself what it has to.
+                self.disarm(key, Side::Write);
+            }
             Side::Write if usable && stream.len(side) == 0 => self.watch_writing(key),
             Side::Write if usable => self.queue_unsent(key),
             Side::Write => {}
         }
+        self.weigh_lower(key);
     }
 
     /// Stops waiting for the transport.
     pub(super) fn disarm(&mut self, key: StreamKey, side: Side) {
         let stream = &mut self.streams[key];
         let (layered, below) = (stream.is_layered(), stream.below());
+        let counts = usize::from(!layered && stream.lower().is_none());
         let half = stream.side_mut(side);
         if half.armed {
             half.armed = false;
-            if !layered {
-                self.pending -= 1;
-            }
+            self.pending -= counts;
         }
         let half = self.streams[key].side_mut(side);
         let (timer, mut node) = (half.timer.take(), half.node);
@@ -472,6 +495,7 @@ impl<H: Host> Core<H> {
         {
             self.weigh_below(key, below);
         }
+        self.weigh_lower(key);
     }
 
     /// Has the driver report writability, also if it did before.
@@ -508,21 +532,26 @@ impl<H: Host> Core<H> {
         passed
     }
 
-    fn set_stream_timer(&mut self, key: StreamKey, side: Side) {
+    pub(super) fn set_stream_timer(&mut self, key: StreamKey, side: Side) {
         let now = self.now;
+        let stream = &self.streams[key];
+        let limit = match (stream.connecting, side) {
+            (Connecting::Handshake, Side::Read) => 0,
+            (Connecting::Handshake, Side::Write) => self.handshake_limit(key),
+            _ => stream.set_for(side).timeout,
+        };
         let stream = &mut self.streams[key];
         let idle_write =
             side == Side::Write && stream.len(side) == 0 && stream.connecting == Connecting::No;
-        let timeout = stream.set_for(side).timeout;
         let half = stream.side_mut(side);
-        let runs = timeout > 0 && half.armed && !idle_write;
+        let runs = limit > 0 && half.armed && !idle_write;
         match (half.timer, runs) {
             (None, true) => {
-                let deadline = now.saturating_add(timeout);
+                let deadline = now.saturating_add(limit);
                 half.timer = Some(self.timers.insert(deadline, TimerOwner::Stream(key, side)));
                 self.count_layer_timer(key, true);
             }
-            (Some(timer), true) => self.timers.set(timer, now.saturating_add(timeout)),
+            (Some(timer), true) => self.timers.set(timer, now.saturating_add(limit)),
             (Some(timer), false) => {
                 half.timer = None;
                 self.timers.remove(timer);
@@ -619,7 +648,7 @@ impl<H: Host> Core<H> {
     }
 
     /// No callback runs any more.
-    fn silence(&mut self, key: StreamKey) {
+    pub(super) fn silence(&mut self, key: StreamKey) {
         self.set_listening(key, false, false, false);
         let stream = &mut self.streams[key];
         stream.call_again = false;

@@ -9,7 +9,8 @@
 //! * `callback` — who is called when, deferred callbacks;
 //! * `layer` — bufferevents over bufferevents;
 //! * `pair` — bufferevents that are each other's transport;
-//! * `rate` — rate limits.
+//! * `rate` — rate limits;
+//! * `secure` — TLS: the handshake, and what else a session asks of its transport.
 
 mod callback;
 mod control;
@@ -17,6 +18,7 @@ mod dial;
 mod layer;
 mod pair;
 mod rate;
+mod secure;
 mod transfer;
 
 use bitflags::bitflags;
@@ -32,6 +34,8 @@ pub(crate) use self::layer::Extra;
 pub use self::layer::{AfterProcess, Mode, Processed, StageKind};
 pub(crate) use self::rate::Group;
 pub use self::rate::{GroupKey, RateLimit};
+pub use self::secure::Handshake;
+use self::secure::{Secured, Security};
 
 /// The low and the high mark of one direction, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,6 +124,14 @@ pub enum Io {
         /// Which.
         fd: Fd,
     },
+    /// Do what the session's handshake can do now; then
+    /// [`handle_handshake`](crate::Core::handle_handshake).
+    Handshake {
+        /// On which descriptor; negative if it is a bufferevent.
+        fd: Fd,
+        /// What that is.
+        kind: Kind,
+    },
     /// Only call back.
     Call(Callbacks),
     /// Deferred callbacks are due: run what [`next_deferred`](crate::Core::next_deferred) gives, until it gives none.
@@ -199,6 +211,8 @@ bitflags! {
         const RATE = 8;
         /// The bucket of its group is empty.
         const GROUP = 16;
+        /// The session above takes nothing now.
+        const ABOVE = 32;
     }
 }
 
@@ -210,6 +224,10 @@ pub(crate) enum Connecting {
     Started,
     /// It stood at once; only the callback is missing.
     Done,
+    /// The transport stands; the session's handshake is under way.
+    Handshake,
+    /// The handshake has failed: nothing will ever move.
+    Failed,
 }
 
 /// Half of a bufferevent.
@@ -286,6 +304,8 @@ pub struct Stream<S> {
     deferred_queued: bool,
     /// What few have.
     extra: Option<Box<Extra>>,
+    /// Of a secured one.
+    secured: Option<Box<Secured>>,
 }
 
 bitflags! {
@@ -408,21 +428,32 @@ impl<S> Stream<S> {
             }
             return interest;
         }
+        if self.connecting == Connecting::Handshake {
+            return if write.armed { self.wants() } else { interest };
+        }
         interest.set(
             Interest::READ,
-            read.armed && self.connecting == Connecting::No,
+            self.connecting == Connecting::No
+                && (read.armed || self.write_wants_read() && write.armed),
         );
-        interest.set(Interest::WRITE, write.armed && !self.in_unsent);
+        interest.set(
+            Interest::WRITE,
+            write.armed && !self.in_unsent && !self.write_wants_read(),
+        );
         interest
     }
 
     /// Whether bytes may move: there is a descriptor, and no connection attempt under way on it.
     fn is_usable(&self) -> bool {
-        self.fd >= 0 && self.connecting == Connecting::No
+        self.has_transport() && self.connecting == Connecting::No
+    }
+
+    fn has_transport(&self) -> bool {
+        self.fd >= 0 || self.lower().is_some()
     }
 
     /// Whether a report is worth remembering: the driver tells of a condition once, when it comes true.
     pub(crate) fn trusts_edges(&self, edge: bool) -> bool {
-        edge && self.kind == Kind::Stream
+        self.lower().is_some() || edge && self.kind == Kind::Stream
     }
 }

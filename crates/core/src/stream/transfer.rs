@@ -3,11 +3,11 @@
 use std::io;
 
 use super::control::ECONNREFUSED;
-use super::{Callbacks, Connecting, Io, Listens, Side, StreamWork};
+use super::{Callbacks, Connecting, Io, Listens, Security, Side, StreamWork};
 use crate::active::NO_NODE;
 use crate::base::{Core, Host, Item, StreamKey};
 use crate::driver::{Readiness, Received, Sent};
-use crate::flags::{Dirs, StreamEvent};
+use crate::flags::{Dirs, StreamEvent, Trigger};
 
 /// The most that is read at a time where the user sets no limit: one busy peer must not keep the others waiting, and
 /// what was read should still be in the cache when it is sent on.
@@ -51,7 +51,8 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get_mut(key) else {
             return Callbacks::NONE;
         };
-        let latch = stream.trusts_edges(self.edge) && (!received.drained || stream.end_seen);
+        let latch = (stream.trusts_edges(self.edge) || stream.is_secure())
+            && (!received.drained || stream.end_seen);
         stream.side_mut(Side::Read).ready = latch;
         self.restart_stream_timer(key, Side::Read);
         if self.streams[key].set_for(Side::Read).mark.high != 0 {
@@ -101,6 +102,9 @@ impl<H: Host> Core<H> {
         if sent.bytes == 0 && len > 0 && !sent.blocked {
             return self.fail(key, Side::Write, StreamEvent::EOF, 0);
         }
+        if len == 0 && self.end_lingering(key) {
+            return Callbacks::NONE;
+        }
         if self.rated > 0 {
             self.spend(key, Side::Write, sent.bytes);
         }
@@ -116,13 +120,23 @@ impl<H: Host> Core<H> {
                 self.queue_unsent(key);
             }
         }
-        let low = self.streams[key].set_for(Side::Write).mark.low;
-        self.emit(
+        let stream = &self.streams[key];
+        let low = stream.set_for(Side::Write).mark.low;
+        // Of a session: never inside the call that caused it, as libevent does it. What the session sent for itself
+        // is nobody's concern.
+        let how = if stream.is_secure() {
+            Trigger::DEFER
+        } else {
+            Trigger::empty()
+        };
+        let own = stream.is_secure() && sent.bytes == 0;
+        self.emit_how(
             key,
             Callbacks {
-                write: len <= low,
+                write: len <= low && !own,
                 ..Callbacks::NONE
             },
+            how,
         )
     }
 
@@ -139,11 +153,14 @@ impl<H: Host> Core<H> {
                 return Callbacks::NONE;
             }
             stream.connecting = Connecting::No;
+            let stream_is_secure = stream.is_secure();
             self.disarm(key, Side::Read);
             self.disarm(key, Side::Write);
             self.note_fd(key);
             let error = error_number(&error);
-            let event = StreamEvent::ERROR;
+            let mut event = StreamEvent::ERROR;
+            // As libevent reports it of a session.
+            event.set(StreamEvent::READING, stream_is_secure);
             return self.emit(
                 key,
                 Callbacks {
@@ -153,6 +170,17 @@ impl<H: Host> Core<H> {
                 },
             );
         }
+        stream.connecting = Connecting::No;
+        if stream.security() == Security::Pending {
+            self.begin_handshake(key);
+            return Callbacks::NONE;
+        }
+        self.begin_transfers(key)
+    }
+
+    /// The connection stands: what waited for it goes ahead. Returns what to call at once.
+    pub(super) fn begin_transfers(&mut self, key: StreamKey) -> Callbacks {
+        let stream = &mut self.streams[key];
         stream.connecting = Connecting::No;
         let may_write =
             stream.enabled.contains(Dirs::WRITE) && stream.side(Side::Write).suspended.is_empty();
@@ -194,6 +222,19 @@ impl<H: Host> Core<H> {
             }
             return;
         }
+        if stream.connecting == Connecting::Handshake {
+            if stream.side(Side::Write).armed {
+                self.push_ready(key, Side::Write);
+            }
+            return;
+        }
+        if readable
+            && let Some(secured) = &mut stream.secured
+            && std::mem::take(&mut secured.write_wants_read)
+        {
+            self.queue_unsent(key);
+        }
+        let stream = &self.streams[key];
         let read = readable && stream.side(Side::Read).armed;
         let write = writable && stream.side(Side::Write).armed;
         let useless = trusts_edges && !write && readiness == Readiness::WRITE;
@@ -248,8 +289,10 @@ impl<H: Host> Core<H> {
         stream.side_mut(side).node = NO_NODE;
         let (cookie, fd) = (stream.cookie, stream.fd);
         if stream.connecting != Connecting::No && side == Side::Write {
+            let kind = stream.kind;
             let io = match stream.connecting {
                 Connecting::Done => Io::Call(self.handle_connected(key, Ok(()))),
+                Connecting::Handshake => Io::Handshake { fd, kind },
                 _ => Io::FinishConnect { fd },
             };
             return Some(StreamWork { key, cookie, io });
@@ -307,6 +350,13 @@ impl<H: Host> Core<H> {
             return None;
         }
         let cookie = stream.cookie;
+        if self.end_lingering(key) {
+            return None;
+        }
+        if self.streams[key].connecting == Connecting::Handshake {
+            let io = Io::Call(self.handshake_timed_out(key));
+            return Some(StreamWork { key, cookie, io });
+        }
         let event = StreamEvent::TIMEOUT | side.event();
         self.disable(key, side.dirs());
         let io = Io::Call(self.emit(
@@ -421,6 +471,12 @@ impl<H: Host> Core<H> {
     /// The direction has come to its end: it is disabled, and the event callback hears why.
     fn fail(&mut self, key: StreamKey, side: Side, event: StreamEvent, error: i32) -> Callbacks {
         let latch = self.streams[key].trusts_edges(self.edge);
+        if self.end_lingering(key) {
+            return Callbacks::NONE;
+        }
+        if let Some(secured) = &mut self.streams[key].secured {
+            secured.broken |= event.contains(StreamEvent::ERROR);
+        }
         // Whoever enables it again is told again.
         self.streams[key].side_mut(side).ready = latch || side == Side::Write;
         self.disable(key, side.dirs());
@@ -436,7 +492,8 @@ impl<H: Host> Core<H> {
     }
 
     fn read_paused(&mut self, key: StreamKey, again: bool) -> Callbacks {
-        let latch = again && self.streams[key].trusts_edges(self.edge);
+        let stream = &self.streams[key];
+        let latch = again && (stream.trusts_edges(self.edge) || stream.is_secure());
         self.streams[key].side_mut(Side::Read).ready = latch;
         if latch {
             self.queue_again(key);

@@ -29,6 +29,8 @@ impl Base {
             }
             Io::Dial => self.dial(cookie, key),
             Io::FinishAttempt { fd } => self.finish_attempt(cookie, key, fd),
+            // Nothing is secured yet.
+            Io::Handshake { .. } => return,
             Io::Call(callbacks) => callbacks,
             Io::Process { dir, mode, limit } => {
                 return self.process(cookie, key, dir, mode, limit);

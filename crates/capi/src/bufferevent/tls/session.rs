@@ -1,0 +1,513 @@
+//! One SSL object, and the bytes between it and its transport.
+
+use std::ffi::{c_int, c_ulong};
+use std::io;
+use std::ptr;
+
+use ferrevent_core::Handshake;
+use ferrevent_core::buffer::Buffer;
+use ferrevent_core::driver::{Fd, Kind, Received, Sent, Transport};
+
+use super::api::{self, Api, Bio, Ssl};
+use super::bio::{self, Wire};
+use super::lower::Lower;
+use crate::buffer;
+use crate::bufferevent::{Bev, TRANSPORT};
+
+/// The most that one TLS record carries.
+const RECORD: usize = 16 << 10;
+
+/// What is read from a descriptor at a time.
+const MAX_READ: usize = 64 << 10;
+
+/// As much is encrypted before it is sent.
+const MAX_UNSENT: usize = 128 << 10;
+
+/// How many errors are kept for `bufferevent_get_openssl_error`.
+const MAX_ERRORS: usize = 3;
+
+/// What a secured bufferevent has beside the others.
+pub(crate) struct Session {
+    pub(super) api: &'static Api,
+    pub(super) ssl: *mut Ssl,
+    bio: *mut Bio,
+    pub(super) wire: Wire,
+    /// The bufferevent that this one is over; none if it is on a descriptor.
+    pub(super) lower: Option<Lower>,
+    pub(super) allow_dirty_shutdown: bool,
+    /// OpenSSL's errors that the program has not asked for yet, the oldest first.
+    pub(super) errors: Vec<c_ulong>,
+    /// What has been read came to its end like this, once all of it has been delivered.
+    end: Option<End>,
+    /// Why the transport cannot be read, or written, any more.
+    pub(super) failure: Option<c_int>,
+    /// So many bytes of the output are encrypted, and wait in the wire to be sent.
+    in_flight: usize,
+    /// The end has been told; what is below is kept until that has gone.
+    pub(super) drains_lower: bool,
+    /// OpenSSL runs: callbacks of the program's may be below.
+    busy: bool,
+}
+
+/// How the peer's bytes ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By a message that says so.
+    Clean,
+    /// By the end of the transport.
+    Dirty,
+    /// By an error of the transport.
+    Transport(c_int),
+    /// By an error of TLS.
+    Protocol,
+}
+
+/// How a call of OpenSSL went.
+enum Step {
+    /// So many bytes, or "done".
+    Did(usize),
+    /// It needs more of the peer's bytes.
+    Starved,
+    /// There is no more.
+    Ended(End),
+}
+
+impl Session {
+    /// Takes over the transport of `ssl`. NULL without memory.
+    pub(super) fn new(
+        api: &'static Api,
+        ssl: *mut Ssl,
+        fd: Fd,
+        lower: Option<Lower>,
+    ) -> Option<Box<Self>> {
+        let on_descriptor = lower.is_none();
+        let mut session = Box::new(Self {
+            api,
+            ssl,
+            bio: ptr::null_mut(),
+            wire: Wire::new(fd),
+            lower,
+            allow_dirty_shutdown: false,
+            errors: Vec::new(),
+            end: None,
+            failure: None,
+            in_flight: 0,
+            drains_lower: false,
+            busy: false,
+        });
+        // SAFETY: the wire is in a box that lives until `leave`; the caller's SSL object is alive, and gets the BIO.
+        unsafe {
+            let bio = bio::attach(api, &raw mut session.wire, on_descriptor);
+            if bio.is_null() {
+                return None;
+            }
+            session.bio = bio;
+            (api.ssl_set_bio)(ssl, bio, bio);
+            (api.ssl_ctrl)(ssl, api::CTRL_MODE, api::MODES, ptr::null_mut());
+        }
+        Some(session)
+    }
+
+    /// Bytes that the core does not see in the output, but that have to be sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.wire.outgoing.len()
+    }
+}
+
+/// Does what the handshake can do now.
+///
+/// # Safety
+/// `bev` is alive and has a session; its lock is held.
+pub(crate) unsafe fn handshake(
+    bev: *mut Bev,
+    session: *mut Session,
+    fd: Fd,
+    kind: Kind,
+) -> Handshake {
+    // SAFETY: by this function's contract; no reference into the session is alive while OpenSSL runs.
+    unsafe {
+        loop {
+            let step = call(session, |api, ssl| (api.ssl_do_handshake)(ssl));
+            // Also after a failure: the peer is told why.
+            let sent = flush(bev, session, fd, kind);
+            match (step, sent) {
+                (Step::Ended(end), _) => {
+                    // Of a failure below, it is not known to this one how it came.
+                    return match end {
+                        End::Transport(error) => Handshake::Failed {
+                            error,
+                            reading: (*session).lower.is_none(),
+                        },
+                        _ => Handshake::Failed {
+                            error: 0,
+                            reading: true,
+                        },
+                    };
+                }
+                (_, Err(error)) => {
+                    let error = error.raw_os_error().unwrap_or(0);
+                    return Handshake::Failed {
+                        error,
+                        reading: true,
+                    };
+                }
+                (Step::Did(_), _) => return Handshake::Done,
+                (Step::Starved, Ok(all_sent)) => {
+                    if fill(session, fd, kind) {
+                        continue;
+                    }
+                    return if all_sent {
+                        Handshake::WantsRead
+                    } else {
+                        Handshake::WantsWrite
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// Reads at most `limit` bytes into the input.
+///
+/// # Safety
+/// As for [`handshake`].
+pub(crate) unsafe fn read(
+    bev: *mut Bev,
+    session: *mut Session,
+    fd: Fd,
+    kind: Kind,
+    limit: usize,
+) -> io::Result<Received> {
+    let mut record = [0_u8; RECORD];
+    let mut bytes = 0;
+    // SAFETY: by this function's contract; no reference into the session or the buffer is alive while OpenSSL runs.
+    unsafe {
+        let input = (*bev).public.input;
+        if let Some(end) = (*session).end {
+            return finish(session, end);
+        }
+        while bytes < limit {
+            let room = (limit - bytes).min(RECORD);
+            let step = call(session, |api, ssl| {
+                (api.ssl_read)(ssl, record.as_mut_ptr().cast(), room as c_int)
+            });
+            match step {
+                Step::Did(n) => {
+                    // The transport is not the user: what the user froze does not bind it.
+                    append(&mut (*input).buffer, &record[..n])?;
+                    bytes += n;
+                }
+                Step::Starved if fill(session, fd, kind) => {}
+                Step::Starved => {
+                    // What TLS has to say for itself goes out with the next write at the latest.
+                    let _ = flush(bev, session, fd, kind);
+                    if bytes == 0 {
+                        return Err(io::ErrorKind::WouldBlock.into());
+                    }
+                    return Ok(Received {
+                        bytes,
+                        drained: true,
+                    });
+                }
+                Step::Ended(end) => {
+                    (*session).end = Some(end);
+                    if bytes == 0 {
+                        let _ = flush(bev, session, fd, kind);
+                        return finish(session, end);
+                    }
+                    break;
+                }
+            }
+        }
+    }
+    Ok(Received {
+        bytes,
+        drained: false,
+    })
+}
+
+/// Encrypts and sends from the output, at most `limit` bytes at once. `None`: that has to wait for the peer.
+///
+/// # Safety
+/// As for [`handshake`].
+pub(crate) unsafe fn write(
+    bev: *mut Bev,
+    session: *mut Session,
+    fd: Fd,
+    kind: Kind,
+    limit: usize,
+) -> Option<io::Result<Sent>> {
+    let mut record = [0_u8; RECORD];
+    let mut sent = 0;
+    // SAFETY: by this function's contract; no reference into the session or the buffer is alive while OpenSSL runs.
+    unsafe {
+        let output = (*bev).public.output;
+        loop {
+            if let Some(error) = (*session).failure {
+                return Some(Err(io::Error::from_raw_os_error(error)));
+            }
+            let mut starved = false;
+            let room = room_below(session);
+            while (*session).unsent() < room && !starved {
+                let done = (*session).in_flight.min((*output).buffer.len());
+                let want = RECORD.min(limit.saturating_sub(sent + done));
+                if let Err(error) = (*output).buffer.load_files(done + want) {
+                    return Some(Err(error));
+                }
+                let n = (*output).buffer.copy_out(done, &mut record[..want]);
+                if n == 0 {
+                    break;
+                }
+                let step = call(session, |api, ssl| {
+                    (api.ssl_write)(ssl, record.as_ptr().cast(), n as c_int)
+                });
+                match step {
+                    Step::Did(n) => (*session).in_flight += n,
+                    Step::Starved => starved = !fill(session, fd, kind),
+                    Step::Ended(end) => {
+                        let _ = flush(bev, session, fd, kind);
+                        let error = match end {
+                            End::Transport(error) => error,
+                            _ => libc::EPROTO,
+                        };
+                        return Some(Err(io::Error::from_raw_os_error(error)));
+                    }
+                }
+            }
+            let progress = (*session).in_flight;
+            match flush(bev, session, fd, kind) {
+                Err(error) => return Some(Err(error)),
+                Ok(false) => {
+                    return Some(Ok(Sent {
+                        bytes: sent,
+                        blocked: true,
+                    }));
+                }
+                Ok(true) => {}
+            }
+            // Counted only now: while the output is not empty, the transport has not taken all of it.
+            (*session).in_flight = 0;
+            let gone = progress.min((*output).buffer.len());
+            (*output).buffer.sent(gone);
+            sent += gone;
+            if starved {
+                return (sent > 0).then_some(Ok(Sent {
+                    bytes: sent,
+                    blocked: false,
+                }));
+            }
+            let blocked = room_below(session) == 0;
+            if sent >= limit || (*output).buffer.is_empty() || gone == 0 {
+                return Some(Ok(Sent {
+                    bytes: sent,
+                    blocked: blocked || gone == 0,
+                }));
+            }
+        }
+    }
+}
+
+/// Tells the peer that nothing more comes. Returns how much of that could not be sent yet.
+///
+/// # Safety
+/// As for [`handshake`].
+pub(super) unsafe fn shut_down(bev: *mut Bev, session: *mut Session, fd: Fd, kind: Kind) -> usize {
+    // SAFETY: by this function's contract.
+    unsafe {
+        if (*session).busy || (*session).failure.is_some() {
+            return 0;
+        }
+        let _ = call(session, |api, ssl| {
+            (api.ssl_shutdown)(ssl);
+            1
+        });
+        match flush(bev, session, fd, kind) {
+            Ok(_) => (*session).unsent(),
+            Err(_) => 0,
+        }
+    }
+}
+
+/// Lets go of the SSL object, whose owner may go on with it, or frees it.
+///
+/// # Safety
+/// The session is not used any more.
+pub(super) unsafe fn leave(session: Box<Session>, frees: bool) {
+    let api = session.api;
+    // SAFETY: by this function's contract; an SSL object that is not ours is the program's, which keeps it alive, and
+    // its BIO is still the one that it got from us, or another one of the program's, and then ours is gone.
+    unsafe {
+        let ours = (api.ssl_get_rbio)(session.ssl) == session.bio;
+        if ours {
+            bio::detach(api, session.bio);
+        }
+        if frees {
+            (api.ssl_free)(session.ssl);
+        } else if ours && session.lower.is_none() && session.wire.fd >= 0 {
+            // As libevent leaves it: on its descriptor.
+            (api.ssl_set_fd)(session.ssl, session.wire.fd);
+        }
+    }
+}
+
+/// Calls OpenSSL, and finds out how it went.
+unsafe fn call(session: *mut Session, f: impl FnOnce(&'static Api, *mut Ssl) -> c_int) -> Step {
+    // SAFETY: the session is alive; between the two looks at it the program's callbacks may run.
+    unsafe {
+        let (api, ssl) = ((*session).api, (*session).ssl);
+        (*session).busy = true;
+        (api.err_clear_error)();
+        let result = f(api, ssl);
+        (*session).busy = false;
+        if let Ok(n) = usize::try_from(result)
+            && n > 0
+        {
+            return Step::Did(n);
+        }
+        match (api.ssl_get_error)(ssl, result) {
+            api::WANT_READ | api::WANT_WRITE => Step::Starved,
+            api::ZERO_RETURN => Step::Ended(End::Clean),
+            code => Step::Ended(failed(session, code)),
+        }
+    }
+}
+
+/// Takes OpenSSL's errors of this thread.
+unsafe fn failed(session: *mut Session, code: c_int) -> End {
+    // SAFETY: the session is alive, and nobody else looks at it.
+    let session = unsafe { &mut *session };
+    // Also what `SSL_get_error` says, as libevent has it: asked for last.
+    if session.errors.is_empty() {
+        session.errors.push(code as c_ulong);
+    }
+    let mut is_eof = false;
+    let mut is_tls = false;
+    loop {
+        // SAFETY: the table's functions are OpenSSL's.
+        let error = unsafe { (session.api.err_get_error)() };
+        if error == 0 {
+            break;
+        }
+        is_tls = true;
+        is_eof |= api::is_unexpected_eof(error);
+        if session.errors.len() < MAX_ERRORS {
+            session.errors.push(error);
+        }
+    }
+    match session.failure {
+        Some(error) => End::Transport(error),
+        None if is_eof || !is_tls && session.wire.ended => End::Dirty,
+        None => End::Protocol,
+    }
+}
+
+/// What the core is told at the end.
+unsafe fn finish(session: *mut Session, end: End) -> io::Result<Received> {
+    let eof = Ok(Received {
+        bytes: 0,
+        drained: false,
+    });
+    // SAFETY: the session is alive.
+    let dirty_is_fine = unsafe { (*session).allow_dirty_shutdown };
+    match end {
+        End::Clean => eof,
+        End::Dirty if dirty_is_fine => {
+            // SAFETY: as above. It was no error, then.
+            unsafe { (*session).errors.clear() };
+            eof
+        }
+        End::Dirty => Err(io::Error::from_raw_os_error(libc::ECONNABORTED)),
+        End::Transport(error) => Err(io::Error::from_raw_os_error(error)),
+        End::Protocol => Err(io::Error::from_raw_os_error(libc::EPROTO)),
+    }
+}
+
+/// Gets more of the peer's bytes; says whether anything has changed.
+unsafe fn fill(session: *mut Session, fd: Fd, kind: Kind) -> bool {
+    // SAFETY: the session is alive; no reference into it is held while the lower bufferevent changes.
+    unsafe {
+        if (*session).wire.ended || (*session).wire.failed {
+            return false;
+        }
+        if let Some(lower) = (*session).lower {
+            return lower.take_input(&raw mut (*session).wire.incoming);
+        }
+        match TRANSPORT.read(fd, kind, &mut (*session).wire.incoming, MAX_READ) {
+            Ok(received) if received.bytes > 0 => true,
+            Ok(_) => {
+                (*session).wire.ended = true;
+                true
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => false,
+                io::ErrorKind::Interrupted => true,
+                _ => {
+                    (*session).failure = Some(error.raw_os_error().unwrap_or(libc::EIO));
+                    (*session).wire.failed = true;
+                    true
+                }
+            },
+        }
+    }
+}
+
+/// Sends what is encrypted; says whether that was all.
+unsafe fn flush(bev: *mut Bev, session: *mut Session, fd: Fd, kind: Kind) -> io::Result<bool> {
+    // SAFETY: the session is alive; no reference into it is held while the lower bufferevent changes.
+    unsafe {
+        let _ = bev;
+        if let Some(lower) = (*session).lower {
+            lower.put_output(&raw mut (*session).wire.outgoing);
+            return Ok((*session).wire.outgoing.is_empty());
+        }
+        while !(*session).wire.outgoing.is_empty() {
+            match TRANSPORT.write(fd, kind, &mut (*session).wire.outgoing, usize::MAX) {
+                Ok(sent) if sent.blocked || sent.bytes == 0 => {
+                    return Ok((*session).wire.outgoing.is_empty());
+                }
+                Ok(_) => {}
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Ok(false),
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Err(error),
+                },
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// How much may be encrypted before it goes to the transport; 0 while that has no room.
+unsafe fn room_below(session: *mut Session) -> usize {
+    // SAFETY: the session is alive, and so is the bufferevent below.
+    unsafe {
+        match (*session).lower {
+            Some(lower) => lower.room().min(MAX_UNSENT),
+            None => MAX_UNSENT,
+        }
+    }
+}
+
+fn append(buffer: &mut Buffer, data: &[u8]) -> io::Result<()> {
+    let mut from = Buffer::new();
+    from.append(data)
+        .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    buffer.transfer_from(&mut from, data.len());
+    Ok(())
+}
+
+/// Tells the input's and the output's watchers of what a transfer has changed, and gives the two lengths as the core
+/// counts them: what the session has to send for itself counts as well.
+///
+/// # Safety
+/// As for [`handshake`]; nothing of the session or of the buffers is borrowed.
+pub(crate) unsafe fn lengths(bev: *mut Bev, session: *mut Session) -> (usize, usize) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let (input, output) = ((*bev).public.input, (*bev).public.output);
+        buffer::notify_transport(input);
+        buffer::notify_transport(output);
+        let unsent = usize::from((*session).unsent() > 0);
+        ((*input).buffer.len(), (*output).buffer.len().max(unsent))
+    }
+}
