@@ -1,0 +1,199 @@
+/* Deadlocks and endless loops that were reported to libevent, by the numbers of the reports. */
+#include <poll.h>
+#include <pthread.h>
+
+#include "loop.h"
+
+struct scene {
+    struct event_base *base;
+    struct event *keeps; /* so that the loop does not end */
+    pthread_t thread;
+};
+
+static void *dispatches(void *base) {
+    CHECK(event_base_dispatch(base) >= 0);
+    return NULL;
+}
+
+static void begin(struct scene *scene) {
+    CHECK(evthread_use_pthreads() == 0);
+    scene->base = new_base();
+    scene->keeps = new_event(scene->base, -1, EV_PERSIST, traced, "keeps");
+    CHECK(add_ms(scene->keeps, 100000) == 0);
+    CHECK(pthread_create(&scene->thread, NULL, dispatches, scene->base) == 0);
+}
+
+static void end(struct scene *scene) {
+    CHECK(event_base_loopbreak(scene->base) == 0);
+    CHECK(pthread_join(scene->thread, NULL) == 0);
+    event_free(scene->keeps);
+    event_base_free(scene->base);
+}
+
+static unsigned rounds(unsigned count) {
+    return under_valgrind() ? count / 10 : count;
+}
+
+static unsigned load(unsigned *count) {
+    return __atomic_load_n(count, __ATOMIC_SEQ_CST);
+}
+
+static void count_up(unsigned *count) {
+    __atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST);
+}
+
+static void echoes(struct bufferevent *bev, void *count) {
+    CHECK(bufferevent_write_buffer(bev, bufferevent_get_input(bev)) == 0);
+    count_up(count);
+}
+
+static void written(struct bufferevent *bev, void *count) {
+    (void)bev;
+    (void)count;
+}
+
+static struct bufferevent *echo_server(struct scene *scene, int fd[2], unsigned *count,
+                                       int options) {
+    unix_pair(fd);
+    struct bufferevent *bev = bufferevent_socket_new(
+        scene->base, fd[0], BEV_OPT_THREADSAFE | BEV_OPT_CLOSE_ON_FREE | options);
+    CHECK(bev);
+    bufferevent_setcb(bev, echoes, written, NULL, count);
+    CHECK(bufferevent_enable(bev, EV_READ | EV_WRITE) == 0);
+    return bev;
+}
+
+/* A thread frees a bufferevent whose callback is due in the loop, with the lock that it wants. */
+static void freed_while_busy(int options) {
+    struct scene scene;
+    unsigned count = 0;
+    begin(&scene);
+    for (unsigned round = 0; round < rounds(1000); round++) {
+        int fd[2];
+        struct bufferevent *bev = echo_server(&scene, fd, &count, options);
+        send_all(fd[1], "abc", 3);
+        for (volatile unsigned spin = round % 50 * 100; spin; spin--)
+            ;
+        bufferevent_free(bev);
+        close(fd[1]);
+    }
+    end(&scene);
+    say("ended");
+}
+
+CASE(issue_512_bufferevent_freed_while_its_callback_is_due) {
+    freed_while_busy(0);
+}
+
+CASE(issue_1311_bufferevent_freed_while_its_deferred_callback_is_due) {
+    freed_while_busy(BEV_OPT_DEFER_CALLBACKS);
+    freed_while_busy(BEV_OPT_DEFER_CALLBACKS | BEV_OPT_UNLOCK_CALLBACKS);
+}
+
+/* A thread disables and enables a bufferevent while the loop works on it. */
+CASE(issue_105_bufferevent_disabled_while_the_loop_works_on_it) {
+    struct scene scene;
+    unsigned count = 0;
+    int fd[2];
+    char data[4096];
+    begin(&scene);
+    struct bufferevent *bev = echo_server(&scene, fd, &count, 0);
+    for (unsigned round = 0; round < rounds(5000); round++) {
+        ssize_t sent = send(fd[1], "abc", 3, MSG_NOSIGNAL);
+        CHECK(sent == 3 || errno == EAGAIN);
+        CHECK(bufferevent_disable(bev, EV_READ | EV_WRITE) == 0);
+        CHECK(bufferevent_enable(bev, EV_READ | EV_WRITE) == 0);
+        recv_now(fd[1], data, sizeof data, NULL);
+    }
+    bufferevent_free(bev);
+    close(fd[1]);
+    end(&scene);
+    say("ended");
+}
+
+struct busy {
+    unsigned calls, late;
+    bool deleted;
+};
+
+static void is_busy(evutil_socket_t fd, short what, void *arg) {
+    struct busy *busy = arg;
+    (void)fd;
+    (void)what;
+    if (__atomic_load_n(&busy->deleted, __ATOMIC_SEQ_CST))
+        count_up(&busy->late);
+    count_up(&busy->calls);
+}
+
+/* The callback is due again and again: it does not run any more once event_del has returned. */
+CASE(issue_225_no_call_after_event_del_of_a_busy_event) {
+    struct scene scene;
+    struct busy busy = {0};
+    int fd[2];
+    begin(&scene);
+    unix_pair(fd);
+    send_all(fd[1], "x", 1);
+    struct event *event = new_event(scene.base, fd[0], EV_READ | EV_PERSIST, is_busy, &busy);
+    for (unsigned round = 0; round < rounds(200); round++) {
+        unsigned before = load(&busy.calls);
+        __atomic_store_n(&busy.deleted, false, __ATOMIC_SEQ_CST);
+        CHECK(event_add(event, NULL) == 0);
+        while (load(&busy.calls) == before)
+            sched_yield();
+        CHECK(event_del(event) == 0);
+        __atomic_store_n(&busy.deleted, true, __ATOMIC_SEQ_CST);
+    }
+    say("late calls %u", busy.late);
+    event_free(event);
+    end(&scene);
+    close(fd[0]);
+    close(fd[1]);
+}
+
+struct crossing {
+    struct event *other;
+    unsigned calls;
+    int entered[2], go[2];
+};
+
+static void deletes_the_other(evutil_socket_t fd, short what, void *arg) {
+    struct crossing *crossing = arg;
+    struct pollfd go = {crossing->go[0], POLLIN, 0};
+    (void)fd;
+    (void)what;
+    send_all(crossing->entered[1], "x", 1);
+    CHECK(poll(&go, 1, 5000) == 1);
+    CHECK(event_del(crossing->other) == 0);
+    count_up(&crossing->calls);
+}
+
+static void *deletes_own(void *event) {
+    CHECK(event_del(event) == 0);
+    return NULL;
+}
+
+CASE(event_del_in_a_callback_while_another_thread_deletes_the_callbacks_event) {
+    struct scene scene;
+    struct crossing crossing = {0};
+    pthread_t thread;
+    begin(&scene);
+    unix_pair(crossing.entered);
+    unix_pair(crossing.go);
+    crossing.other = new_event(scene.base, -1, EV_PERSIST, traced, "other");
+    CHECK(add_ms(crossing.other, 100000) == 0);
+    struct event *first = new_event(scene.base, -1, 0, deletes_the_other, &crossing);
+    event_active(first, EV_READ, 1);
+    await_readable(crossing.entered[0]);
+    /* Waits for the callback, which deletes an event of the same base meanwhile. */
+    CHECK(pthread_create(&thread, NULL, deletes_own, first) == 0);
+    send_all(crossing.go[1], "x", 1);
+    CHECK(pthread_join(thread, NULL) == 0);
+    say("calls %u, other pending %d", load(&crossing.calls), pending(crossing.other));
+    event_free(first);
+    event_free(crossing.other);
+    end(&scene);
+    for (int i = 0; i < 2; i++) {
+        close(crossing.entered[i]);
+        close(crossing.go[i]);
+    }
+}
