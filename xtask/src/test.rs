@@ -23,6 +23,7 @@ const USED_BY_SLOW: &[&str] = &[
     "nsd",
     "pgbouncer",
     "postgresql",
+    "tor",
     "unbound",
 ];
 
