@@ -404,3 +404,19 @@ fn the_same_seed_sends_the_same() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn servers_can_be_replaced_while_questions_are_on_their_way() {
+    let mut world = World::new(plain(), 2);
+    world.resolver.look_up(Question::ipv4("a.test").unwrap(), 0);
+    let old = world.query();
+    world
+        .resolver
+        .set_servers(&[server(3), server(2), server(3)], 0);
+    let servers: Vec<_> = world.resolver.servers().collect();
+    assert_eq!(servers, [server(3), server(2)]);
+    world.resolver.look_up(Question::ipv4("b.test").unwrap(), 0);
+    assert_eq!(world.query().transmit.server, server(3));
+    world.deliver(&old, &old.answer(&[("a.test", ip("192.0.2.1"))]));
+    assert!(world.records().is_ok());
+}

@@ -10,7 +10,7 @@ use ferrevent_sys::{Address, monotonic};
 use libc::{AF_INET, AF_INET6, AF_UNSPEC, addrinfo};
 
 use super::lookup::{self, Callback, evdns_getaddrinfo_cb};
-use super::{evdns_base, evdns_request, hold, settle};
+use super::{evdns_base, evdns_request, files, hold, settle};
 use crate::bufferevent::Bev;
 use crate::memory;
 use crate::util::scoped_ipv6;
@@ -69,6 +69,7 @@ pub unsafe extern "C" fn evdns_getaddrinfo(
             return ptr::null_mut();
         }
         let held = hold(dns);
+        files::refresh(dns);
         if query.configured {
             let (ipv4, ipv6) = ferrevent_sys::configured_families();
             (*dns).resolver.set_interfaces(ipv4, ipv6);
@@ -120,6 +121,7 @@ pub(crate) unsafe fn look_up_for(
     // SAFETY: by this function's contract.
     unsafe {
         let _held = hold(dns);
+        files::refresh(dns);
         let key = (*dns).resolver.get_address_info(query, monotonic());
         if let Some(result) = take_finished(dns, key) {
             return Started::Known(result);

@@ -14,7 +14,7 @@ use super::lookup::{
 use super::port::{
     evdns_add_server_port_with_base, evdns_request_callback_fn_type, evdns_server_port,
 };
-use super::{evdns_base, evdns_request, servers, settings};
+use super::{evdns_base, evdns_request, files, servers, settings};
 use crate::abi::evutil_socket_t;
 
 static GLOBAL: AtomicPtr<evdns_base> = AtomicPtr::new(ptr::null_mut());
@@ -195,7 +195,7 @@ pub unsafe extern "C" fn evdns_set_option(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn evdns_resolv_conf_parse(flags: c_int, name: *const c_char) -> c_int {
     // SAFETY: by this function's contract; the global resolver is live, or NULL.
-    unsafe { settings::evdns_base_resolv_conf_parse(global_or_new(), flags, name) }
+    unsafe { files::evdns_base_resolv_conf_parse(global_or_new(), flags, name) }
 }
 
 /// `evdns_search_clear`

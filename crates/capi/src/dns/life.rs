@@ -6,7 +6,7 @@ use std::ptr;
 
 use ferrevent_dns::{ConfParts, Config, Failure, Resolver};
 
-use super::settings::{RESOLV_CONF, read_conf};
+use super::files::{Files, RESOLV_CONF, read_conf};
 use super::{evdns_base, hold, lookup, watch};
 use crate::base::{current, event_base};
 use crate::lock::Lock;
@@ -51,6 +51,7 @@ pub unsafe extern "C" fn evdns_base_new(base: *mut event_base, flags: c_int) -> 
         anchor: ptr::null_mut(),
         anchored: false,
         keeps_loop: flags & DISABLE_WHEN_INACTIVE == 0,
+        files: Files::default(),
         buffer: vec![0; LONGEST].into_boxed_slice(),
     }));
     // SAFETY: it is whole now but for its two watches, which nothing uses before.

@@ -10,7 +10,7 @@ use ferrevent_dns::{
 use libc::{in_addr, in6_addr};
 
 use super::addrinfo::{self, Expansion};
-use super::{evdns_base, hold, with};
+use super::{evdns_base, files, hold, with};
 use crate::base::{event_base, push_dns_task};
 use crate::bufferevent::{self, Bev};
 
@@ -101,6 +101,7 @@ unsafe fn resolve(
         let mut name = CStr::from_ptr(name).to_bytes();
         let has_list = {
             let _held = hold(dns);
+            files::refresh(dns);
             (*dns).resolver.search_list().next().is_some()
         };
         // Without a search list libevent takes no name for the root's.
@@ -136,6 +137,7 @@ pub unsafe extern "C" fn evdns_base_resolve_reverse(
     }
     // SAFETY: by this function's contract; an address is four bytes.
     unsafe {
+        refresh(dns);
         let ip = IpAddr::from(Ipv4Addr::from(address.cast::<[u8; 4]>().read()));
         ask(dns, Question::reverse(ip), callback, arg)
     }
@@ -158,8 +160,17 @@ pub unsafe extern "C" fn evdns_base_resolve_reverse_ipv6(
     }
     // SAFETY: by this function's contract; an address is sixteen bytes.
     unsafe {
+        refresh(dns);
         let ip = IpAddr::from(Ipv6Addr::from(address.cast::<[u8; 16]>().read()));
         ask(dns, Question::reverse(ip), callback, arg)
+    }
+}
+
+unsafe fn refresh(dns: *mut evdns_base) {
+    // SAFETY: the caller's resolver is live.
+    unsafe {
+        let _held = hold(dns);
+        files::refresh(dns);
     }
 }
 

@@ -5,7 +5,7 @@
 //! * `watch`: its events and sockets;
 //! * `lookup`: asking, cancelling, and calling back;
 //! * `addrinfo`: `evdns_getaddrinfo`;
-//! * `servers`, `settings`: what can be set;
+//! * `servers`, `settings`, `files`: what can be set and read;
 //! * `port`, `stream`, `request`: being a server;
 //! * `compat`: the functions without a resolver.
 //!
@@ -16,6 +16,7 @@
 
 mod addrinfo;
 mod compat;
+mod files;
 mod life;
 mod lookup;
 mod port;
@@ -28,6 +29,7 @@ mod watch;
 pub use addrinfo::*;
 pub(crate) use addrinfo::{OURS, Started, free_list, look_up_for};
 pub use compat::*;
+pub use files::*;
 pub use life::*;
 pub use lookup::*;
 pub(crate) use lookup::{cancel, discard, run};
@@ -44,6 +46,7 @@ use ferrevent_sys::monotonic;
 
 use crate::base::event_base;
 use crate::lock::{self, Held, Lock};
+use files::Files;
 use watch::Watch;
 
 /// A resolver.
@@ -61,6 +64,7 @@ pub struct evdns_base {
     anchor: *mut Watch,
     anchored: bool,
     keeps_loop: bool,
+    files: Files,
     /// Where datagrams are read into.
     buffer: Box<[u8]>,
 }

@@ -46,10 +46,15 @@ pub unsafe extern "C" fn evdns_base_nameserver_ip_add(
     unsafe { add_text(dns, CStr::from_ptr(text).to_bytes()) }
 }
 
+/// The address of a server, if the text is one.
+pub(super) fn address(text: &[u8]) -> Option<SocketAddr> {
+    socket_address(text, PORT)
+}
+
 /// # Safety
 /// `dns` is live.
 pub(super) unsafe fn add_text(dns: *mut evdns_base, text: &[u8]) -> c_int {
-    let Some(address) = socket_address(text, PORT) else {
+    let Some(address) = address(text) else {
         settings::warn(&format!(
             "Unable to parse nameserver address {}",
             String::from_utf8_lossy(text)
@@ -90,7 +95,11 @@ unsafe fn add(dns: *mut evdns_base, address: SocketAddr) -> c_int {
         return -1;
     }
     // SAFETY: the caller's resolver is live.
-    let added = unsafe { with(dns, |resolver, now| resolver.add_server(address, now)) };
+    let added = unsafe {
+        let _held = hold(dns);
+        (*dns).files.keep_servers();
+        with(dns, |resolver, now| resolver.add_server(address, now))
+    };
     if added { 0 } else { KNOWN }
 }
 
@@ -152,7 +161,11 @@ pub unsafe extern "C" fn evdns_base_clear_nameservers_and_suspend(dns: *mut evdn
         return -1;
     }
     // SAFETY: by this function's contract.
-    unsafe { with(dns, |resolver, _| resolver.clear_servers_and_suspend()) };
+    unsafe {
+        let _held = hold(dns);
+        (*dns).files.keep_servers();
+        with(dns, |resolver, _| resolver.clear_servers_and_suspend());
+    }
     0
 }
 

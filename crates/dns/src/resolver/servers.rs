@@ -41,14 +41,7 @@ impl Resolver {
         if self.servers.iter().any(|server| server.address == address) {
             return false;
         }
-        self.next_server_id += 1;
-        let server = Server {
-            id: ServerId(self.next_server_id),
-            address,
-            silent: 0,
-            down: None,
-            plain: false,
-        };
+        let server = self.new_server(address);
         let place = match self.config.newest_server_second {
             true => self.servers.len().min(1),
             false => self.servers.len(),
@@ -60,6 +53,42 @@ impl Resolver {
         self.servers.insert(place, server);
         self.pump(now);
         true
+    }
+
+    /// Makes these the name servers, in this order. What is known of those that stay is kept, and what is on its way
+    /// goes on. Does nothing while there are none because of [`clear_servers_and_suspend`](Self::clear_servers_and_suspend).
+    pub fn set_servers(&mut self, addresses: &[SocketAddr], now: u64) {
+        if self.suspended {
+            return;
+        }
+        let mut old = std::mem::take(&mut self.servers);
+        for &address in addresses {
+            if self.servers.iter().any(|server| server.address == address) {
+                continue;
+            }
+            let server = match old.iter().position(|server| server.address == address) {
+                Some(index) => old.swap_remove(index),
+                None => self.new_server(address),
+            };
+            self.servers.push(server);
+        }
+        for gone in old {
+            let at = gone.down.and_then(|down| down.probe_at);
+            self.disarm(Timer::Probe(gone.id), at);
+        }
+        self.next_server = 0;
+        self.pump(now);
+    }
+
+    fn new_server(&mut self, address: SocketAddr) -> Server {
+        self.next_server_id += 1;
+        Server {
+            id: ServerId(self.next_server_id),
+            address,
+            silent: 0,
+            down: None,
+            plain: false,
+        }
     }
 
     /// The name servers, in the order in which they are asked.
