@@ -33,17 +33,7 @@ impl event_config {
     pub(crate) fn open_driver(&self) -> Option<System> {
         let mut avoid = self.avoid.clone();
         if self.flags & IGNORE_ENV == 0 {
-            let forbidden = [
-                (Method::Epoll, "EVENT_NOEPOLL"),
-                (Method::Poll, "EVENT_NOPOLL"),
-                (Method::Select, "EVENT_NOSELECT"),
-            ];
-            avoid.extend(
-                forbidden
-                    .iter()
-                    .filter(|(_, name)| std::env::var_os(name).is_some())
-                    .map(|f| f.0),
-            );
+            avoid.extend(Method::forbidden());
         }
         let driver = System::choose(&avoid, self.features, self.driver_options()).ok()?;
         if std::env::var_os("EVENT_SHOW_METHOD").is_some() {

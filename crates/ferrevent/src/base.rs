@@ -56,6 +56,8 @@ pub struct Base {
     pub(crate) warn: Box<dyn FnMut(Warning)>,
     /// Kept for its memory.
     pub(crate) ready: Vec<Ready>,
+    /// The event whose closure runs.
+    pub(crate) running: Option<Event>,
     state: HashMap<TypeId, Box<dyn Any>>,
 }
 
@@ -129,6 +131,7 @@ impl Base {
             shared: Shared::new(wake),
             warn: Box::new(|warning| eprintln!("ferrevent: {warning}")),
             ready: Vec::new(),
+            running: None,
             state: HashMap::new(),
         }
     }

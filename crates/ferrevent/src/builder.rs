@@ -81,6 +81,16 @@ impl Builder {
         self
     }
 
+    /// Heeds libevent's environment variables, by which the user of a program forbids methods (`EVENT_NOEPOLL`,
+    /// `EVENT_NOPOLL`, `EVENT_NOSELECT`) or asks for precise timers (`EVENT_PRECISE_TIMER`). libevent always does,
+    /// unless told not to (`EVENT_BASE_FLAG_IGNORE_ENV`).
+    #[must_use]
+    pub fn heed_environment(mut self) -> Self {
+        self.avoided.extend(Method::forbidden());
+        self.precise |= std::env::var_os("EVENT_PRECISE_TIMER").is_some();
+        self
+    }
+
     /// Uses only a method with all these features (`event_config_require_features`).
     #[must_use]
     pub fn require(mut self, features: Features) -> Self {

@@ -323,6 +323,7 @@ impl Base {
         if slot.once {
             self.events.remove(event);
         }
+        self.running = Some(event);
         for _ in 0..fired.calls {
             call(self, event, fired.what);
             let done = !self.events.contains_key(event) || !self.core.still_running(fired.key);
@@ -330,6 +331,7 @@ impl Base {
                 break;
             }
         }
+        self.running = None;
         if let Some(slot) = self.events.get_mut(event) {
             slot.call.put_back(call);
         }
@@ -386,6 +388,14 @@ impl Base {
 }
 
 impl EventSlot {
+    pub(crate) fn fd(&self) -> Fd {
+        self.fd
+    }
+
+    pub(crate) fn what(&self) -> What {
+        self.what
+    }
+
     fn spec(&self, event: Event) -> EventSpec<Event> {
         EventSpec {
             cookie: event,

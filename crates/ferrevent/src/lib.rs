@@ -60,6 +60,7 @@ mod builder;
 mod error;
 mod event;
 mod file;
+mod inspect;
 mod listener;
 mod remote;
 mod run;
@@ -71,7 +72,7 @@ pub use ferrevent_core::buffer::{
     Buffer, BufferError, Change, End, Eol, EolStyle, FileContent, FilePiece,
 };
 pub use ferrevent_core::driver;
-pub use ferrevent_core::{Dirs, LoopEnd, LoopFlags, Mode, Watermark, What};
+pub use ferrevent_core::{Counts, Dirs, LoopEnd, LoopFlags, Mode, Watermark, What};
 pub use ferrevent_sys::{Appender, Method};
 
 pub use crate::base::Base;
@@ -83,6 +84,7 @@ pub use crate::builder::{Builder, Warning};
 pub use crate::error::{Error, Result};
 pub use crate::event::{Event, Pending};
 pub use crate::file::FileSegment;
+pub use crate::inspect::Dump;
 pub use crate::listener::{Listener, ListenerBuilder};
 pub use crate::remote::Remote;
 

@@ -62,6 +62,7 @@ impl Base {
         }
         // Whatever unwinds comes from a callback, during which neither the core nor a buffer is in use.
         let ended = catch_unwind(AssertUnwindSafe(|| self.steps()));
+        self.running = None;
         match ended {
             Ok(Ok(end)) => Ok(end),
             Ok(Err(error)) => {

@@ -268,3 +268,24 @@ fn the_method_can_be_chosen() {
     let none = Base::builder().priorities(0).build();
     assert!(matches!(none, Err(Error::Priority(0))));
 }
+
+#[test]
+fn the_environment_forbids_methods_if_it_is_heeded() {
+    let variable = "EVENT_NOEPOLL";
+    if std::env::var_os(variable).is_some() {
+        let heeds = Base::builder().heed_environment().build().unwrap();
+        assert_eq!(heeds.method(), "poll");
+        assert_eq!(Base::new().unwrap().method(), "epoll");
+        return;
+    }
+    // Once more, in a process of its own with that environment.
+    let name = "the_environment_forbids_methods_if_it_is_heeded";
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env(variable, "1")
+        .output()
+        .unwrap();
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{report}");
+    assert!(report.contains("1 passed"), "{report}");
+}

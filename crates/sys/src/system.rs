@@ -34,6 +34,21 @@ impl Method {
         }
     }
 
+    /// The environment variable by which the user of a program forbids it.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Epoll => "EVENT_NOEPOLL",
+            Self::Poll => "EVENT_NOPOLL",
+            Self::Select => "EVENT_NOSELECT",
+        }
+    }
+
+    /// The methods that the environment forbids.
+    pub fn forbidden() -> impl Iterator<Item = Self> {
+        let set = |method: &Self| std::env::var_os(method.variable()).is_some();
+        Self::ALL.into_iter().filter(set)
+    }
+
     /// What a driver of this method can do.
     pub fn features(self) -> Features {
         match self {
