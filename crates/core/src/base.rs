@@ -87,6 +87,7 @@ pub(crate) enum Item<T, S> {
     Ready(StreamKey, Side),
     TimedOut(StreamKey, Side),
     Deferred(StreamKey),
+    Pipe(StreamKey),
     Dial(StreamKey),
     Attempt(StreamKey, Fd),
     Finalize(S),
@@ -100,6 +101,7 @@ pub(crate) enum TimerOwner {
     Stream(StreamKey, Side),
     Refill(StreamKey),
     GroupRefill(GroupKey),
+    Ending(StreamKey),
     Dial(StreamKey),
     LoopExit,
 }

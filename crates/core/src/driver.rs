@@ -195,6 +195,12 @@ pub trait Transport {
     /// The error itself, or what the system says.
     fn take_error(&self, fd: Fd) -> io::Result<()>;
 
+    /// Ends the sending direction of a connection.
+    ///
+    /// # Errors
+    /// What the system says: `ENOTCONN`, `ENOTSOCK`.
+    fn shutdown(&self, fd: Fd) -> io::Result<()>;
+
     /// Closes `fd`.
     fn close(&self, fd: Fd);
 }

@@ -289,6 +289,7 @@ impl<H: Host> Core<H> {
                 TimerOwner::Stream(key, side) => self.expire_stream(key, side),
                 TimerOwner::Refill(key) => self.refill_stream(key),
                 TimerOwner::GroupRefill(group) => self.refill_group(group),
+                TimerOwner::Ending(key) => self.expire_ending(key),
                 TimerOwner::Dial(key) => self.expire_dial(key),
                 TimerOwner::LoopExit => {
                     self.run.exit_timer = None;
@@ -420,6 +421,7 @@ impl<H: Host> Core<H> {
     fn begin_item(&mut self, item: Item<H::Task, H::Stream>) -> Option<Step<H>> {
         match item {
             Item::Event(key) => self.fire(key).map(Step::Event),
+            Item::Pipe(key) => self.begin_pipe(key).map(Step::Stream),
             Item::Ready(key, side) => self.begin_ready(key, side).map(Step::Stream),
             Item::TimedOut(key, side) => self.begin_timed_out(key, side).map(Step::Stream),
             Item::Deferred(key) => {

@@ -92,6 +92,10 @@ impl Transport for Counting<Posix> {
         self.count().take_error(fd)
     }
 
+    fn shutdown(&self, fd: Fd) -> io::Result<()> {
+        self.inner.shutdown(fd)
+    }
+
     fn close(&self, fd: Fd) {
         self.count().close(fd);
     }

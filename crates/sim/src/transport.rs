@@ -75,6 +75,10 @@ impl Transport for SimTransport {
         pending.map_or(Ok(()), |number| Err(error(number)))
     }
 
+    fn shutdown(&self, fd: Fd) -> io::Result<()> {
+        self.world.shutdown(fd)
+    }
+
     fn close(&self, fd: Fd) {
         let mut state = self.world.lock();
         state.log(format_args!("close {fd}"));

@@ -112,6 +112,10 @@ impl Transport for Posix {
         socket::take_error(fd)
     }
 
+    fn shutdown(&self, fd: Fd) -> io::Result<()> {
+        socket::shutdown(fd, std::net::Shutdown::Write)
+    }
+
     fn close(&self, fd: Fd) {
         socket::close(fd);
     }

@@ -8,11 +8,13 @@
 //! * `data`: reading, writing, triggering;
 //! * `pair`: bufferevents that are each other's transport;
 //! * `rate`: rate limits;
+//! * `ending`: endings and pipes, which are our own;
 //! * `stage`: bufferevents over others; `filter`: those whose functions are the program's;
 //! * `tls`: `event2/bufferevent_ssl.h`.
 
 mod connect;
 mod data;
+mod ending;
 mod filter;
 mod hostname;
 mod life;
@@ -25,6 +27,7 @@ mod tls;
 
 pub use connect::*;
 pub use data::*;
+pub use ending::*;
 pub use filter::*;
 pub use hostname::*;
 pub(crate) use hostname::{look_up_discarded, looked_up};

@@ -16,6 +16,10 @@ use crate::debug;
 /// The work is a step of `base`'s loop, so that the bufferevent is alive: only the loop itself finalizes it.
 pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) {
     let (key, bev) = (work.key, work.cookie.0);
+    if work.io == Io::Pipe {
+        // SAFETY: by this function's contract; no lock is held yet.
+        return unsafe { super::ending::pipe_bytes(base, bev, key) };
+    }
     // SAFETY: as above. The buffers' locks are the bufferevent's, which is held; no user code runs while a buffer is
     // borrowed.
     unsafe {
@@ -84,7 +88,13 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
                 callbacks
             }
             Io::CallDeferred => return run_deferred(base, bev, key),
-            Io::Process { .. } | Io::Below { .. } | Io::Announce(_) | Io::Move { .. } => {
+            // Done above.
+            Io::Pipe => return,
+            Io::Process { .. }
+            | Io::Below { .. }
+            | Io::Announce(_)
+            | Io::Move { .. }
+            | Io::Shutdown { .. } => {
                 return stage::run_due(base, [work]);
             }
         };
@@ -96,7 +106,16 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
 unsafe fn run_deferred(base: *mut event_base, bev: *mut Bev, key: StreamKey) {
     // SAFETY: the caller's.
     unsafe {
-        while let Some(callbacks) = event_base::with(base, |inner| inner.core.next_deferred(key)) {
+        let next = || {
+            event_base::with(base, |inner| {
+                // What is told may have disabled something.
+                if let Some(stream) = inner.core.stream(key) {
+                    (*bev).public.enabled = c_short::from(stream.enabled().bits());
+                }
+                inner.core.next_deferred(key)
+            })
+        };
+        while let Some(callbacks) = next() {
             call(base, bev, key, callbacks);
         }
     }

@@ -6,6 +6,7 @@
 
 use std::ffi::{c_int, c_short, c_void};
 
+use ferrevent_core::driver::Transport;
 use ferrevent_core::{
     AfterProcess, Callbacks, Dirs, Io, Mode, Options, Processed, StageKind, StreamEvent, StreamKey,
     StreamWork,
@@ -15,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::life::build;
 use super::run::call;
-use super::{Bev, bev_of, hold, lock_of, pair, set_lock, tls, with};
+use super::{Bev, TRANSPORT, bev_of, hold, lock_of, pair, set_lock, tls, with};
 use crate::abi::bufferevent;
 use crate::base::{Address, Inner, dirs, event_base};
 use crate::lock::Lock;
@@ -137,6 +138,17 @@ unsafe fn run_work(
                 }
             }
             Io::Announce(callbacks) => call(base, bev, key, callbacks),
+            Io::Shutdown { fd } => {
+                if fd >= 0 {
+                    // One that is not connected any more has no end to be told of.
+                    let _ = TRANSPORT.shutdown(fd);
+                }
+                return event_base::with(base, |inner| {
+                    inner.core.handle_shutdown(key);
+                    inner.settle();
+                    inner.core.take_due()
+                });
+            }
             Io::Move { limit } => return pair::move_bytes(base, bev, key, limit),
             // The others are the loop's own, and have no such report.
             Io::Read { .. }
@@ -146,7 +158,8 @@ unsafe fn run_work(
             | Io::FinishAttempt { .. }
             | Io::Handshake { .. }
             | Io::Call(_)
-            | Io::CallDeferred => return SmallVec::new(),
+            | Io::CallDeferred
+            | Io::Pipe => return SmallVec::new(),
         }
         event_base::with(base, |inner| {
             inner.core.work_done(key);

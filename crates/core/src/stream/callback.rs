@@ -119,6 +119,16 @@ impl<H: Host> Core<H> {
         if stream.has_above() {
             return self.emit_above(key, callbacks, how);
         }
+        if stream.pipe_limit().is_some() {
+            let ended = StreamEvent::EOF | StreamEvent::READING;
+            if callbacks.read || callbacks.event.contains(ended) {
+                self.queue_pipe(key, callbacks.event.contains(ended));
+            }
+            callbacks.read = false;
+        }
+        let Some(stream) = self.streams.get(key) else {
+            return Callbacks::NONE;
+        };
         callbacks.read &= stream.listens.contains(Listens::READ);
         callbacks.write &= stream.listens.contains(Listens::WRITE);
         if !stream.listens.contains(Listens::EVENT) {

@@ -235,6 +235,12 @@ impl<H: Host> Core<H> {
         let was_empty = std::mem::replace(&mut stream.lens[Side::Write as usize], len) == 0;
         let half = stream.side(Side::Write);
         let (armed, free) = (half.armed, half.suspended.is_empty());
+        if added == 0 && stream.extra.is_some() {
+            self.weigh_sink(key);
+        }
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
         if added == 0 || !stream.enabled.contains(Dirs::WRITE) || !free || stream.freed {
             return;
         }
@@ -362,6 +368,8 @@ impl<H: Host> Core<H> {
         }
         self.silence(key);
         self.detach(key);
+        self.forget_ending(key);
+        self.forget_pipes(key);
         self.unlink(key);
         self.forget_rate(key);
         let Some(mut stream) = self.streams.remove(key) else {
@@ -386,6 +394,8 @@ impl<H: Host> Core<H> {
         self.silence(key);
         // At once, even if it lives on: its user may close the descriptor, and have the number back for another.
         self.detach(key);
+        self.forget_ending(key);
+        self.forget_pipes(key);
         self.unlink(key);
         self.forget_rate(key);
         self.release(key)

@@ -21,7 +21,9 @@
 use bitflags::bitflags;
 use smallvec::SmallVec;
 
+use super::ending::Ending;
 use super::pair::Pair;
+use super::pipe::Pipe;
 use super::rate::Rate;
 use super::{Callbacks, Io, Side, Stream, StreamWork, Suspend};
 use crate::base::{Core, Host, StreamKey};
@@ -86,6 +88,9 @@ pub(crate) struct Extra {
     /// The stage that stands on this one.
     above: Option<StreamKey>,
     pub(super) rate: Option<Box<Rate>>,
+    pub(super) ending: Option<Box<Ending>>,
+    pub(super) pipe: Option<Box<Pipe>>,
+    pub(super) piped_from: Option<StreamKey>,
 }
 
 /// What the bytes of a bufferevent go to and come from.
@@ -354,6 +359,9 @@ impl<H: Host> Core<H> {
         }
         if let Processed::Failed(error) = processed {
             self.disable(key, dir);
+            if side == Side::Write {
+                self.fail_ending(key);
+            }
             callbacks.event = StreamEvent::ERROR | side.event();
             callbacks.error = error;
         }
@@ -376,6 +384,7 @@ impl<H: Host> Core<H> {
             over.at_work = false;
         }
         self.start_stack(key);
+        self.weigh_ending(key);
         self.release(key);
     }
 
@@ -496,6 +505,11 @@ impl<H: Host> Core<H> {
         }
     }
 
+    pub(super) fn is_at_work(&self, key: StreamKey) -> bool {
+        self.over(key)
+            .is_some_and(|over| over.at_work || over.due[Side::Write as usize].is_some())
+    }
+
     /// How many stages there are from here down.
     fn height(&self, key: StreamKey) -> usize {
         let (mut at, mut height) = (key, 0);
@@ -596,7 +610,8 @@ impl<H: Host> Core<H> {
         if event.is_empty() {
             return false;
         }
-        if !over.kind.contains(StageKind::PASSES_EVENTS) {
+        let passes = over.kind.contains(StageKind::PASSES_EVENTS);
+        if !passes {
             self.launch(key, Io::Below { event, error });
             return true;
         }
@@ -626,9 +641,13 @@ impl<H: Host> Core<H> {
         if !eager && (from.len(side) == 0 || !stage.side(side).armed) {
             return None;
         }
+        let piped = match side {
+            Side::Read => stage.pipe_limit(),
+            Side::Write => None,
+        };
         let len = into.len(side);
         match into.set_for(side).mark.high {
-            0 => Some(None),
+            0 => Some(piped),
             high if high > len => Some(Some(high - len)),
             _ => None,
         }
@@ -657,6 +676,19 @@ impl<S> Stream<S> {
         self.extra
             .as_ref()
             .is_some_and(|extra| extra.above.is_some())
+    }
+
+    /// The most that it may read at a time, if its bytes go somewhere else.
+    #[inline]
+    pub(super) fn pipe_limit(&self) -> Option<usize> {
+        let pipe = self.extra.as_ref()?.pipe.as_ref()?;
+        Some(pipe.limit)
+    }
+
+    #[inline]
+    pub(super) fn has_ending(&self) -> bool {
+        let extra = self.extra.as_ref();
+        extra.is_some_and(|extra| extra.ending.is_some())
     }
 
     pub(super) fn extra(&mut self) -> &mut Extra {

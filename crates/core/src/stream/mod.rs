@@ -10,13 +10,17 @@
 //! * `layer` — bufferevents over bufferevents;
 //! * `pair` — bufferevents that are each other's transport;
 //! * `rate` — rate limits;
+//! * `ending` — what comes once everything is written;
+//! * `pipe` — what one reads another one writes;
 //! * `secure` — TLS: the handshake, and what else a session asks of its transport.
 
 mod callback;
 mod control;
 mod dial;
+mod ending;
 mod layer;
 mod pair;
+mod pipe;
 mod rate;
 mod secure;
 mod transfer;
@@ -160,6 +164,15 @@ pub enum Io {
         /// At most so many.
         limit: usize,
     },
+    /// Move the whole input to the output of [`pipe_target`](crate::Core::pipe_target); then
+    /// [`handle_piped`](crate::Core::handle_piped). The shell holds nothing of either when this comes.
+    Pipe,
+    /// Shut down the sending side of a socket, if there is one; then
+    /// [`handle_shutdown`](crate::Core::handle_shutdown).
+    Shutdown {
+        /// Which; negative: none.
+        fd: Fd,
+    },
     /// Only call back; then [`work_done`](crate::Core::work_done).
     Announce(Callbacks),
 }
@@ -213,6 +226,8 @@ bitflags! {
         const GROUP = 16;
         /// The session above takes nothing now.
         const ABOVE = 32;
+        /// Where its bytes go, there is no room.
+        const PIPE = 64;
     }
 }
 
@@ -405,6 +420,11 @@ impl<S> Stream<S> {
     #[inline]
     fn len(&self, side: Side) -> usize {
         self.lens[side as usize]
+    }
+
+    /// Whether its event callback is set.
+    fn hears_events(&self) -> bool {
+        self.listens.contains(Listens::EVENT)
     }
 
     fn side(&self, side: Side) -> &Half {

@@ -86,6 +86,8 @@ impl<H: Host> Core<H> {
         for end in [key, target] {
             self.tell_end(end);
         }
+        self.weigh_sink(key);
+        self.weigh_ending(key);
         self.release(target);
         self.release(key);
     }

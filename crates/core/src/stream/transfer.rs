@@ -120,7 +120,11 @@ impl<H: Host> Core<H> {
                 self.queue_unsent(key);
             }
         }
-        let stream = &self.streams[key];
+        self.weigh_sink(key);
+        self.weigh_ending(key);
+        let Some(stream) = self.streams.get(key) else {
+            return Callbacks::NONE;
+        };
         let low = stream.set_for(Side::Write).mark.low;
         // Of a session: never inside the call that caused it, as libevent does it. What the session sent for itself
         // is nobody's concern.
@@ -161,6 +165,7 @@ impl<H: Host> Core<H> {
             let mut event = StreamEvent::ERROR;
             // As libevent reports it of a session.
             event.set(StreamEvent::READING, stream_is_secure);
+            self.fail_ending(key);
             return self.emit(
                 key,
                 Callbacks {
@@ -194,6 +199,7 @@ impl<H: Host> Core<H> {
         if read.armed && read.ready {
             self.push_ready(key, Side::Read);
         }
+        self.weigh_ending(key);
         self.note_fd(key);
         self.emit(
             key,
@@ -359,6 +365,9 @@ impl<H: Host> Core<H> {
         }
         let event = StreamEvent::TIMEOUT | side.event();
         self.disable(key, side.dirs());
+        if side == Side::Write {
+            self.fail_ending(key);
+        }
         let io = Io::Call(self.emit(
             key,
             Callbacks {
@@ -405,6 +414,7 @@ impl<H: Host> Core<H> {
             MAX_READ
         };
         let (high, len) = (settings.mark.high, stream.len(Side::Read));
+        let max = stream.pipe_limit().map_or(max, |limit| max.min(limit));
         let max = self.rated_limit(key, Side::Read, max);
         let stream = &self.streams[key];
         let limit = match high {
@@ -481,6 +491,9 @@ impl<H: Host> Core<H> {
         self.streams[key].side_mut(side).ready = latch || side == Side::Write;
         self.disable(key, side.dirs());
         let event = event | side.event();
+        if side == Side::Write || event.contains(StreamEvent::ERROR) {
+            self.fail_ending(key);
+        }
         self.emit(
             key,
             Callbacks {

@@ -155,7 +155,7 @@ impl Base {
 }
 
 impl StreamSlot {
-    fn buffer_mut(&mut self, dir: Dirs) -> &mut Buffer {
+    pub(super) fn buffer_mut(&mut self, dir: Dirs) -> &mut Buffer {
         if dir == Dirs::READ {
             &mut self.input
         } else {

@@ -4,6 +4,7 @@
 //! * `builder` — how they are made;
 //! * `bytes` — the two buffers;
 //! * `connect` — connections that we start;
+//! * `ending` — how they end, and pipes;
 //! * `handler` — whom they call back;
 //! * `pair` — those that are each other's transport;
 //! * `rate` — rate limits;
@@ -13,6 +14,7 @@
 mod builder;
 mod bytes;
 mod connect;
+mod ending;
 mod handler;
 mod pair;
 mod rate;

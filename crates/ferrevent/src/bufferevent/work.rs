@@ -35,6 +35,14 @@ impl Base {
             Io::Process { dir, mode, limit } => {
                 return self.process(cookie, key, dir, mode, limit);
             }
+            Io::Pipe => return self.pipe_bytes(cookie, key),
+            Io::Shutdown { fd } => {
+                if fd >= 0 {
+                    // One that is not connected any more has no end to be told of.
+                    let _ = self.transport.shutdown(fd);
+                }
+                return self.core.handle_shutdown(key);
+            }
             Io::Move { limit } => return self.move_bytes(cookie, key, limit),
             Io::Announce(callbacks) => {
                 self.call(cookie, key, callbacks);

@@ -290,7 +290,12 @@ impl Shell {
                 user.did(self, stream, Did::FinishConnect { outcome });
                 self.core.handle_connected(key, result)
             }
-            Io::Process { .. } | Io::Below { .. } | Io::Announce(_) | Io::Move { .. } => {
+            Io::Process { .. }
+            | Io::Below { .. }
+            | Io::Announce(_)
+            | Io::Move { .. }
+            | Io::Shutdown { .. }
+            | Io::Pipe => {
                 panic!("nobody makes stages and pairs here")
             }
             Io::Dial | Io::FinishAttempt { .. } => unreachable!("nothing dials here"),
