@@ -197,3 +197,151 @@ CASE(event_del_in_a_callback_while_another_thread_deletes_the_callbacks_event) {
         close(crossing.go[i]);
     }
 }
+
+#define UNLOCKED                                                                                   \
+    (BEV_OPT_THREADSAFE | BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS |                        \
+     BEV_OPT_UNLOCK_CALLBACKS)
+
+/* What each of two that write to each other knows. */
+struct mutual {
+    struct bufferevent *other;
+    pthread_mutex_t *mutex; /* the program's own, which both callbacks and writers take; or NULL */
+    unsigned taken;
+};
+
+static void writes_to_the_other(struct bufferevent *bev, void *arg) {
+    struct mutual *mutual = arg;
+    struct evbuffer *input = bufferevent_get_input(bev);
+    size_t length = evbuffer_get_length(input);
+    if (mutual->mutex)
+        pthread_mutex_lock(mutual->mutex);
+    CHECK(evbuffer_drain(input, length) == 0);
+    CHECK(bufferevent_write(mutual->other, "abcdef", 6) == 0);
+    if (mutual->mutex)
+        pthread_mutex_unlock(mutual->mutex);
+    __atomic_add_fetch(&mutual->taken, (unsigned)length, __ATOMIC_SEQ_CST);
+}
+
+/* Takes what comes, for as long as it comes. */
+static size_t drained(int fd) {
+    char data[4096];
+    return recv_now(fd, data, sizeof data, NULL);
+}
+
+static void two_write_to_each_other(int options) {
+    struct scene scene[2];
+    struct bufferevent *bev[2];
+    struct mutual mutual[2] = {{0}};
+    int fd[2][2];
+    unsigned total = rounds(2000) * 3;
+    for (int i = 0; i < 2; i++) {
+        begin(&scene[i]);
+        unix_pair(fd[i]);
+        bev[i] = bufferevent_socket_new(scene[i].base, fd[i][0], options);
+        CHECK(bev[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        mutual[i].other = bev[!i];
+        bufferevent_setcb(bev[i], writes_to_the_other, NULL, NULL, &mutual[i]);
+        CHECK(bufferevent_enable(bev[i], EV_READ | EV_WRITE) == 0);
+    }
+    for (unsigned sent = 0; sent < total; sent += 3) {
+        send_all(fd[0][1], "abc", 3);
+        send_all(fd[1][1], "abc", 3);
+        drained(fd[0][1]);
+        drained(fd[1][1]);
+        while (load(&mutual[0].taken) < sent || load(&mutual[1].taken) < sent) {
+            drained(fd[0][1]);
+            drained(fd[1][1]);
+        }
+    }
+    for (int i = 0; i < 2; i++)
+        while (load(&mutual[i].taken) < total)
+            drained(fd[i][1]);
+    say("taken %d %d", load(&mutual[0].taken) == total, load(&mutual[1].taken) == total);
+    for (int i = 0; i < 2; i++)
+        bufferevent_free(bev[i]);
+    for (int i = 0; i < 2; i++) {
+        end(&scene[i]);
+        close(fd[i][1]);
+    }
+}
+
+/* Two threads, each in the callback of its bufferevent, write to the other's. */
+CASE(issue_1361_and_1750_two_that_write_to_each_other) {
+    two_write_to_each_other(UNLOCKED);
+}
+
+struct sender {
+    struct bufferevent *bev;
+    pthread_mutex_t *mutex;
+    unsigned count;
+};
+
+static void *sends(void *arg) {
+    struct sender *sender = arg;
+    for (unsigned i = 0; i < sender->count; i++) {
+        pthread_mutex_lock(sender->mutex);
+        CHECK(bufferevent_write(sender->bev, "abcd", 4) == 0);
+        pthread_mutex_unlock(sender->mutex);
+    }
+    return NULL;
+}
+
+/* Threads write under a mutex of the program's, which the read callback takes too. */
+CASE(issue_1670_writes_under_a_mutex_that_the_callback_takes) {
+    struct scene scene;
+    struct mutual mutual = {0};
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t threads[3];
+    struct sender sender = {.mutex = &mutex, .count = rounds(3000)};
+    int fd[2];
+    begin(&scene);
+    unix_pair(fd);
+    sender.bev = bufferevent_socket_new(scene.base, fd[0], UNLOCKED);
+    CHECK(sender.bev);
+    mutual.other = sender.bev;
+    mutual.mutex = &mutex;
+    bufferevent_setcb(sender.bev, writes_to_the_other, NULL, NULL, &mutual);
+    CHECK(bufferevent_enable(sender.bev, EV_READ | EV_WRITE) == 0);
+    for (int i = 0; i < 3; i++)
+        CHECK(pthread_create(&threads[i], NULL, sends, &sender) == 0);
+    size_t sent = 0, got = 0, least = 3 * (size_t)sender.count * 4;
+    while (got < least) {
+        if (sent < 3000 && write(fd[1], "x", 1) == 1)
+            sent++;
+        got += drained(fd[1]);
+    }
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    say("all came");
+    bufferevent_free(sender.bev);
+    end(&scene);
+    close(fd[1]);
+}
+
+/* Threads write to one end of a pair, whose callbacks run in the loop: coturn's threads talk so. */
+CASE(threads_write_to_one_end_of_a_pair) {
+    struct scene scene;
+    struct bufferevent *pair[2];
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t threads[3];
+    struct sender sender = {.mutex = &mutex, .count = rounds(3000)};
+    unsigned received = 0;
+    begin(&scene);
+    CHECK(bufferevent_pair_new(scene.base, UNLOCKED, pair) == 0);
+    struct mutual mutual = {.other = pair[1]};
+    sender.bev = pair[0];
+    bufferevent_setcb(pair[1], writes_to_the_other, NULL, NULL, &mutual);
+    CHECK(bufferevent_enable(pair[1], EV_READ) == 0);
+    for (int i = 0; i < 3; i++)
+        CHECK(pthread_create(&threads[i], NULL, sends, &sender) == 0);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    while (received < 3 * sender.count * 4)
+        received = load(&mutual.taken);
+    say("all came");
+    bufferevent_free(pair[0]);
+    bufferevent_free(pair[1]);
+    end(&scene);
+}

@@ -37,6 +37,38 @@ fn no_race_among_eight_threads_on_four_bases() {
     assert_clean(command, 5 * LIMIT);
 }
 
+#[test]
+fn a_million_operations_on_bufferevents_that_others_free() {
+    let folder = Folder::create().expect("a temporary folder");
+    let program = build(folder.path(), "bufferevents");
+    for seed in 1..=3 {
+        let mut command = Command::new(&program);
+        command.arg("1000000").arg(seed.to_string());
+        with_library(&mut command, &library().expect("the library builds"));
+        assert_clean(command, LIMIT);
+    }
+}
+
+#[test]
+#[ignore = "slow: under helgrind and memcheck"]
+fn no_race_and_no_lost_memory_among_bufferevents_that_others_free() {
+    let folder = Folder::create().expect("a temporary folder");
+    let program = build(folder.path(), "bufferevents");
+    for tool in [
+        &["--tool=helgrind"][..],
+        &["--tool=memcheck", "--leak-check=full"],
+    ] {
+        let mut command = Command::new("valgrind");
+        command
+            .args(["-q", "--error-exitcode=99"])
+            .args(tool)
+            .arg(&program)
+            .args(["20000", "1"]);
+        with_library(&mut command, &library().expect("the library builds"));
+        assert_clean(command, 5 * LIMIT);
+    }
+}
+
 fn build(folder: &Path, name: &str) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("stress")
