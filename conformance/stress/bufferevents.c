@@ -13,6 +13,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -192,6 +193,8 @@ int main(int argc, char **argv)
 	operations = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000000;
 	first_seed = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
 	seed = first_seed;
+	/* One end of a connection may go before the other. */
+	signal(SIGPIPE, SIG_IGN);
 	if (evthread_use_pthreads() != 0 || !(base = event_base_new()))
 		abort();
 	for (i = 0; i < PLACES; i++) {
