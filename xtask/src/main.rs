@@ -17,6 +17,7 @@ cargo demo                               show the library at work
 cargo xtask bench [--quick] [CELLS...]   echo servers on libevent, ferrevent and bare epoll;
                                          a cell is CONNECTIONSxBYTESxDEPTH: 100x16kx1
 cargo xtask bench syscalls               system calls for each message
+cargo xtask bench buffer [--quick]       operations on evbuffers: time, instructions, heap
 cargo xtask compat [--check]             write COMPATIBILITY.md, or fail if it is out of date
 ";
 

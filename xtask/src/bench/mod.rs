@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: an echo server on libevent, on ferrevent and on nothing, in turn.
 
+mod buffer;
 mod cell;
 mod report;
 mod syscalls;
@@ -24,9 +25,12 @@ const QUICK_ROUNDS: usize = 3;
 /// How long one measurement may take, connecting included.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// `cargo xtask bench [--quick] [CELLS...]` and `cargo xtask bench syscalls`.
+/// `cargo xtask bench [--quick] [CELLS...]`, `cargo xtask bench syscalls` and `cargo xtask bench buffer`.
 pub(crate) fn run(args: &[&str]) -> Result<(), String> {
     apt_install(&["gcc", "libc6-dev", "libevent-dev"]).map_err(|e| e.to_string())?;
+    if let ["buffer", rest @ ..] = args {
+        return buffer::run(rest);
+    }
     if args == ["syscalls"] {
         return syscalls::run(&Programs::build()?);
     }

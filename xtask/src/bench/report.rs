@@ -119,7 +119,7 @@ pub(super) fn page(rows: &[Row], rounds: usize) -> String {
     page
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {

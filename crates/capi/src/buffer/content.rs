@@ -207,12 +207,33 @@ pub(super) fn pulled_up(buffer: &mut Buffer, size: Option<usize>) -> *mut u8 {
 ///
 /// # Safety
 /// `out` has room for `len` bytes.
+#[inline]
 unsafe fn copied(buffer: &Buffer, position: usize, out: *mut c_void, len: usize) -> ssize_t {
+    // Nearly always, all of it lies in the first chunk.
+    if !buffer.is_frozen(End::Front)
+        && let Some(front) = buffer.own_front()
+        && position <= front.len()
+        && len <= front.len() - position
+    {
+        // SAFETY: by this function's contract; the program's memory is not the buffer's free room.
+        unsafe { std::ptr::copy(front.as_ptr().add(position), out.cast(), len) };
+        return len as ssize_t;
+    }
+    // SAFETY: by this function's contract.
+    unsafe { copied_pieces(buffer, position, out, len) }
+}
+
+/// As [`copied`], in general.
+///
+/// # Safety
+/// As for [`copied`].
+#[inline(never)]
+unsafe fn copied_pieces(buffer: &Buffer, position: usize, out: *mut c_void, len: usize) -> ssize_t {
     let n = len.min(buffer.len().saturating_sub(position));
     if n == 0 {
         return 0;
     }
-    if buffer.is_frozen(End::Front) || buffer.load_files(position + n).is_err() {
+    if buffer.is_frozen(End::Front) || !buffer.can_load_files(position + n) {
         return -1;
     }
     // SAFETY: by this function's contract; `n` is not more than `len`.

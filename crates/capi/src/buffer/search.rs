@@ -89,7 +89,9 @@ pub unsafe extern "C" fn evbuffer_search_range(
             (false, None) => return pointer_to(None),
         };
         pointer_to(look(buf, |buffer| {
-            buffer.load_files(usize::MAX).ok()?;
+            if !buffer.can_load_files(usize::MAX) {
+                return None;
+            }
             buffer.search(pattern, from, to)
         }))
     }
@@ -110,7 +112,9 @@ pub unsafe extern "C" fn evbuffer_search_eol(
     unsafe {
         let found = match (offset(start), eol_style(style)) {
             (Some(from), Some(style)) => look(buf, |buffer| {
-                buffer.load_files(usize::MAX).ok()?;
+                if !buffer.can_load_files(usize::MAX) {
+                    return None;
+                }
                 buffer.search_eol(style, from)
             }),
             _ => None,
@@ -168,7 +172,7 @@ pub unsafe extern "C" fn evbuffer_find(buf: *mut evbuffer, what: *const u8, len:
             return null;
         };
         change(buf, |buffer| {
-            if buffer.load_files(usize::MAX).is_err() {
+            if !buffer.can_load_files(usize::MAX) {
                 return null;
             }
             let Some(position) = buffer.search(pattern, 0, None) else {
@@ -193,7 +197,9 @@ unsafe fn take_line(buf: *mut evbuffer, style: EolStyle) -> Option<(*mut c_char,
     // over the first.
     unsafe {
         let buffer = &mut (*buf).buffer;
-        buffer.load_files(usize::MAX).ok()?;
+        if !buffer.can_load_files(usize::MAX) {
+            return None;
+        }
         let eol = buffer.search_eol(style, 0)?;
         if buffer.is_frozen(End::Front) {
             return None;

@@ -158,7 +158,7 @@ unsafe fn peek_pieces(
         let Some(from) = offset(start) else { return 0 };
         look(buf, |buffer| {
             let asked = usize::try_from(len).unwrap_or(usize::MAX);
-            if buffer.load_files(from.saturating_add(asked)).is_err() {
+            if !buffer.can_load_files(from.saturating_add(asked)) {
                 return 0;
             }
             // Without a length, what fits is shown; if nothing may be shown, everything is counted.

@@ -9,9 +9,13 @@ use std::mem;
 use super::chunk::Chunk;
 
 /// A ring of more chunks than this is given back when it has become empty.
-const KEEP_RING: usize = 8;
+const KEEP_RING: usize = 16;
+
+/// From so many chunks on, a ring grows by less than it holds.
+const LONG_RING: usize = 256;
 
 /// Invariant: without a head there is no rest.
+#[repr(C)]
 #[derive(Default)]
 pub(super) struct Chain {
     head: Option<Chunk>,
@@ -81,7 +85,11 @@ impl Chain {
         if self.head.is_none() {
             self.head = Some(chunk);
         } else {
-            self.rest.get_or_insert_default().push_back(chunk);
+            let rest = self.rest.get_or_insert_default();
+            if rest.len() == rest.capacity() {
+                grow(rest);
+            }
+            rest.push_back(chunk);
         }
     }
 
@@ -170,4 +178,13 @@ impl Chain {
     fn shrink(&mut self) {
         self.rest.take_if(|rest| rest.capacity() > KEEP_RING);
     }
+}
+
+/// Makes room in a full ring: a long one grows by a quarter, since buffers of many small references consist mostly of it.
+#[cold]
+fn grow(ring: &mut VecDeque<Chunk>) {
+    ring.reserve_exact(match ring.len() {
+        len if len < LONG_RING => len.max(4),
+        len => len / 4,
+    });
 }

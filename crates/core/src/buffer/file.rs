@@ -92,11 +92,19 @@ impl Buffer {
     ///
     /// # Errors
     /// What the system says: bytes that cannot be read look like zeros.
+    #[inline]
     pub fn load_files(&self, n: usize) -> io::Result<()> {
         if self.has_files { self.load(n) } else { Ok(()) }
     }
 
+    /// As [`load_files`](Self::load_files); says whether it has succeeded.
+    #[inline]
+    pub fn can_load_files(&self, n: usize) -> bool {
+        !self.has_files || self.load(n).is_ok()
+    }
+
     #[cold]
+    #[inline(never)]
     fn load(&self, n: usize) -> io::Result<()> {
         let mut left = n;
         for chunk in self.chain.iter() {
@@ -112,6 +120,10 @@ impl Buffer {
     /// As [`load_files`](Self::load_files), for functions that say why a buffer was left as it was.
     #[inline]
     pub(super) fn check_readable(&self, n: usize) -> Result<(), BufferError> {
-        self.load_files(n).map_err(|_| BufferError::Unreadable)
+        if self.can_load_files(n) {
+            Ok(())
+        } else {
+            Err(BufferError::Unreadable)
+        }
     }
 }

@@ -204,8 +204,8 @@ impl fmt::Debug for Buffer {
             .field("chunks", &chunks)
             .field("front_frozen", &self.front_frozen)
             .field("back_frozen", &self.back_frozen)
-            .field("added", &self.added)
-            .field("deleted", &self.deleted)
+            .field("added", &self.counts.added)
+            .field("deleted", &self.counts.deleted)
             .finish()
     }
 }

@@ -201,7 +201,7 @@ impl Buffer {
         self.has_files |= source.has_files;
         source.len -= n;
         source.has_files &= source.len > 0;
-        source.deleted = source.deleted.wrapping_add(n);
+        source.counts.deleted = source.counts.deleted.wrapping_add(n);
         self.count_added(n);
     }
 }
