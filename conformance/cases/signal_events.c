@@ -106,7 +106,7 @@ static void frees_itself(evutil_socket_t fd, short what, void *event) {
     event_free(*(struct event **)event);
 }
 
-CASE(signal_freed_between_its_calls) {
+CASE(issue_1287_signal_freed_between_its_calls) {
     struct event_base *base = new_base();
     struct event *event;
     event = new_event(base, SIGUSR1, EV_SIGNAL | EV_PERSIST, frees_itself, &event);

@@ -18,7 +18,12 @@ pub unsafe extern "C" fn event_reinit(base: *mut event_base) -> c_int {
     }
     // SAFETY: by this function's contract.
     match unsafe { event_base::with(base, Inner::reinit) } {
-        Ok(()) => 0,
+        Ok(()) => {
+            // In a child the thread that looped may be left behind.
+            // SAFETY: by this function's contract.
+            unsafe { event_base::note_looper(base, false) };
+            0
+        }
         Err(error) => {
             log::warn(&format!("event_reinit: {error}"));
             -1

@@ -10,6 +10,7 @@ use ferrevent_core::{Core, Step};
 use ferrevent_sys::{SignalInbox, monotonic};
 use ferrevent_threads::Turns;
 
+use super::lone::Lone;
 use super::run::run_step;
 use super::{Inner, Task, event_base};
 use crate::config::event_config;
@@ -55,6 +56,7 @@ pub(crate) fn new_base(config: &event_config) -> *mut event_base {
     };
     retired::take(event_base {
         leaf,
+        lone: Lone::default(),
         inner: UnsafeCell::new(Some(inner)),
     })
 }

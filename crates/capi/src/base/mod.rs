@@ -8,6 +8,7 @@
 mod control;
 mod fork;
 mod life;
+mod lone;
 mod query;
 mod run;
 mod running;
@@ -32,6 +33,7 @@ use crate::dns::evdns_request;
 use crate::event::Once;
 use crate::lock::Leaf;
 use crate::log;
+use lone::Lone;
 
 pub use control::*;
 pub use fork::*;
@@ -87,6 +89,7 @@ pub(crate) enum Task {
 /// An event base.
 pub struct event_base {
     leaf: Option<Leaf>,
+    lone: Lone,
     /// `None` once the base has been freed.
     inner: UnsafeCell<Option<Inner>>,
 }

@@ -47,6 +47,7 @@ pub unsafe extern "C" fn event_base_loop(base: *mut event_base, flags: c_int) ->
             );
             return -1;
         }
+        event_base::note_looper(base, true);
         let result = loop {
             match next_step(base) {
                 Next::Call(call) => run_event(base, &call),
@@ -60,6 +61,7 @@ pub unsafe extern "C" fn event_base_loop(base: *mut event_base, flags: c_int) ->
                 Next::Step(step) => run_step(base, step),
             }
         };
+        event_base::note_looper(base, false);
         event_base::with(base, |inner| inner.turns.end_loop());
         result
     }

@@ -44,6 +44,10 @@ pub(crate) unsafe fn once(
     if base.is_null() {
         return -1;
     }
+    // SAFETY: by this function's contract.
+    if unsafe { event_base::refuses(base, "event_base_once") } {
+        return -1;
+    }
     // SAFETY: a `struct event` of zeros is valid, and assigned before it is used; the rest is by contract.
     unsafe {
         let ev = std::mem::MaybeUninit::<event>::zeroed().assume_init();

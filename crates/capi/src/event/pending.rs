@@ -27,6 +27,9 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
             return -1;
         };
         debug::check_set_up(ev, "event_add");
+        if event_base::refuses(base, "event_add") {
+            return -1;
+        }
         let timeout = tv.as_ref().map(nanoseconds);
         event_base::with(base, |inner| {
             if is_finalizing(ev) {
@@ -106,6 +109,15 @@ pub(crate) unsafe fn del(ev: *mut event, wait: bool) -> c_int {
             return -1;
         }
         debug::check_set_up(ev, "event_del");
+        if event_base::is_elsewhere(base) {
+            // One that is idle is no matter of the base's.
+            let idle = (*ev).ev_evcallback.key == 0;
+            return if idle || !event_base::refuses(base, "event_del") {
+                0
+            } else {
+                -1
+            };
+        }
         event_base::try_with(base, |inner| {
             inner.cancel_calls(ev);
             if let Some(key) = known_key(inner, ev) {
@@ -159,6 +171,9 @@ pub unsafe extern "C" fn event_active(ev: *mut event, what: c_int, calls: c_shor
             return;
         };
         debug::check_set_up(ev, "event_active");
+        if event_base::refuses(base, "event_active") {
+            return;
+        }
         event_base::with(base, |inner| {
             if is_finalizing(ev) {
                 return;
