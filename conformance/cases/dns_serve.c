@@ -326,7 +326,7 @@ static void answer_none(struct serving *serving, struct evdns_server_request *re
 
 CASE(dns_serve_broken_questions) {
     struct serving s;
-    unsigned char wire[512];
+    unsigned char wire[512] = {0}; /* what is sent behind a question, too */
     open_serving(&s, answer_none);
     s.quiet = true;
     size_t length = question(wire, "www.test", TYPE_A);
