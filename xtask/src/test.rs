@@ -21,8 +21,10 @@ const USED_BY_SLOW: &[&str] = &[
     "gearman-job-server",
     "gearman-tools",
     "nsd",
+    "openssl",
     "pgbouncer",
     "postgresql",
+    "sslsplit",
     "tor",
     "unbound",
 ];
