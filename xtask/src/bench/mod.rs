@@ -4,6 +4,7 @@ mod buffer;
 mod cell;
 mod report;
 mod syscalls;
+mod tls;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,11 +26,15 @@ const QUICK_ROUNDS: usize = 3;
 /// How long one measurement may take, connecting included.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// `cargo xtask bench [--quick] [CELLS...]`, `cargo xtask bench syscalls` and `cargo xtask bench buffer`.
+/// `cargo xtask bench [--quick] [CELLS...]`, `cargo xtask bench syscalls`, `cargo xtask bench buffer` and
+/// `cargo xtask bench tls`.
 pub(crate) fn run(args: &[&str]) -> Result<(), String> {
     apt_install(&["gcc", "libc6-dev", "libevent-dev"]).map_err(|e| e.to_string())?;
     if let ["buffer", rest @ ..] = args {
         return buffer::run(rest);
+    }
+    if args == ["tls"] {
+        return tls::measure(&Programs::build()?);
     }
     if args == ["syscalls"] {
         return syscalls::run(&Programs::build()?);

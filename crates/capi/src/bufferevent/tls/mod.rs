@@ -232,16 +232,15 @@ pub(super) unsafe fn free(bev: *mut Bev) -> bool {
         let lower = (*session).lower;
         let fd = (*bev).public.ev_read.ev_fd;
         // The end of an SSL object that the program keeps is the program's to tell.
-        let ends = (*bev).options.contains(Options::CLOSE_ON_FREE)
-            && with(bev, |inner, key| {
-                let stream = inner.core.stream(key);
-                stream.is_some_and(|stream| stream.is_at_rest() && !stream.is_freed())
-            });
-        let unsent = if ends {
-            session::shut_down(bev, session, fd, kind_of(fd))
-        } else {
-            0
-        };
+        let owner = (*bev).options.contains(Options::CLOSE_ON_FREE);
+        let kind = with(bev, |inner, key| {
+            let stream = inner.core.stream(key);
+            let stream = stream.filter(|stream| stream.is_at_rest() && !stream.is_freed());
+            stream.map(|stream| stream.kind())
+        });
+        let kind = kind.filter(|_| owner);
+        let ends = kind.is_some();
+        let unsent = kind.map_or(0, |kind| session::shut_down(bev, session, fd, kind));
         if let Some(lower) = lower {
             lower.leave();
             with(bev, |inner, key| inner.core.leave_lower(key));
