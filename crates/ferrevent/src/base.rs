@@ -14,6 +14,7 @@ use slotmap::{SlotMap, new_key_type};
 
 use crate::bufferevent::{BufferEvent, StreamSlot};
 use crate::builder::{Builder, Warning};
+use crate::dns::{Resolver, ResolverSlot};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventSlot};
 use crate::listener::{Listener, ListenerSlot};
@@ -51,6 +52,8 @@ pub struct Base {
     pub(crate) events: SlotMap<Event, EventSlot>,
     pub(crate) streams: Arena<BufferEvent, StreamSlot>,
     pub(crate) listeners: SlotMap<Listener, ListenerSlot>,
+    pub(crate) resolvers: SlotMap<Resolver, ResolverSlot>,
+    pub(crate) default_resolver: Option<Resolver>,
     pub(crate) tasks: SlotMap<TaskKey, Box<dyn FnOnce(&mut Base)>>,
     pub(crate) shared: std::sync::Arc<Shared>,
     pub(crate) warn: Box<dyn FnMut(Warning)>,
@@ -127,6 +130,8 @@ impl Base {
             events: SlotMap::with_key(),
             streams: Arena::default(),
             listeners: SlotMap::with_key(),
+            resolvers: SlotMap::with_key(),
+            default_resolver: None,
             tasks: SlotMap::with_key(),
             shared: Shared::new(wake),
             warn: Box::new(|warning| eprintln!("ferrevent: {warning}")),

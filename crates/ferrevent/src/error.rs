@@ -29,9 +29,12 @@ pub enum Error {
     Lookup {
         /// The name that was looked up.
         host: String,
-        /// What the system's resolver said.
+        /// What the resolver said.
         source: io::Error,
     },
+    /// What was to be looked up is no name.
+    #[error(transparent)]
+    Name(#[from] ferrevent_dns::BadName),
     /// One event wants changes, another one levels, on the same descriptor.
     #[error("edge-triggered and level-triggered events on the same descriptor")]
     MixedTriggers,

@@ -49,7 +49,7 @@
 //! ones. No locks, no `Rc<RefCell<..>>`.
 //!
 //! The [guide] explains it all: [the loop](guide::event_loop), [buffers](guide::buffers),
-//! [bufferevents](guide::bufferevents), and [where libevent's names have gone](guide::coming_from_libevent). The
+//! [bufferevents](guide::bufferevents), [names](guide::names), and [where libevent's names have gone](guide::coming_from_libevent). The
 //! examples are programs that one would really start: an echo server, a TCP proxy with back-pressure, a chat room, an
 //! HTTP/1.0 client.
 #![forbid(unsafe_code)]
@@ -57,6 +57,7 @@
 mod base;
 mod bufferevent;
 mod builder;
+pub mod dns;
 mod error;
 mod event;
 mod file;
@@ -98,6 +99,9 @@ pub mod guide {
 
     #[doc = include_str!("../docs/bufferevents.md")]
     pub mod bufferevents {}
+
+    #[doc = include_str!("../docs/names.md")]
+    pub mod names {}
 
     #[doc = include_str!("../docs/coming_from_libevent.md")]
     pub mod coming_from_libevent {}

@@ -4,6 +4,8 @@
     reason = "a test that fails by unwrap says where it failed"
 )]
 
+mod name_server;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use std::sync::Once;
 use std::thread;
 use std::time::Duration;
 
+use name_server::NameServer;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a read may take before the test has failed.
@@ -171,12 +174,12 @@ fn the_client_says_what_went_wrong() {
             .unwrap()
             .contains("refused")
     );
-    let output = client(&["no such host", "/"]);
+    let output = client(&["no..such.host", "/"]);
     assert!(!output.status.success());
     assert!(
         String::from_utf8(output.stderr)
             .unwrap()
-            .contains("cannot look up no such host")
+            .contains("cannot look up no..such.host")
     );
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port().to_string();
@@ -200,6 +203,25 @@ fn exchange(client: &TcpStream, text: &[u8]) -> Vec<u8> {
         (&mut &*client).read_to_end(&mut back).unwrap();
         back
     })
+}
+
+#[test]
+fn hosts_are_resolved_at_the_same_time() {
+    let server = NameServer::start();
+    let output = Command::new(example("resolve"))
+        .args(["--server", &server.address.to_string()])
+        .args(["www.test", "local.test", "missing.test", "192.0.2.1"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut lines: Vec<_> = text.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines.len(), 4, "{text}");
+    assert_eq!(lines[0], "192.0.2.1: www.test");
+    assert_eq!(lines[1], "local.test: 127.0.0.1");
+    assert!(lines[2].starts_with("missing.test: "), "{text}");
+    assert_eq!(lines[3], "www.test: 192.0.2.1 2001:db8::1");
 }
 
 fn client(arguments: &[&str]) -> std::process::Output {

@@ -12,6 +12,7 @@ use ferrevent_sys::{Address, Mode};
 
 use super::{BufferEvent, Condition, Descriptor};
 use crate::base::Base;
+use crate::dns::{AddressError, AddressList, Failure, Resolver};
 use crate::error::{Error, Result};
 
 /// Connecting. What is written before the connection stands is sent then. The handler is told
@@ -53,29 +54,71 @@ impl BufferEvent {
         base.start_connect(self, &address)
     }
 
-    /// Looks a host up and connects to it (`bufferevent_socket_connect_hostname` without a DNS base). If it has several
-    /// addresses, all are tried (RFC 8305): IPv4 and IPv6 take turns, each attempt has 250 ms before the next one
-    /// begins beside it, and the first connection that stands is the one. An error is told when all have failed, and
-    /// the write timeout counts from the beginning to the end. Meanwhile there is no [`socket`](Self::socket).
+    /// Looks a host up with the [base's resolver](Base::resolver), without blocking anybody, and connects to it
+    /// (`bufferevent_socket_connect_hostname`). If it has several addresses, all are tried (RFC 8305): IPv6 and IPv4
+    /// take turns, each attempt has 250 ms before the next one begins beside it, and the first connection that stands is
+    /// the one. An error is told when all have failed. Until then there is no [`socket`](Self::socket).
     ///
-    /// The look-up **blocks** the thread, and so the loop. That it has failed is told to the handler, from the loop, as
-    /// [`Error::Lookup`].
+    /// The write timeout is one deadline for all attempts, and begins with the first; the look-up ends by itself, after
+    /// ten seconds at the latest. That it has failed is told to the handler as [`Error::Lookup`].
     ///
     /// # Errors
     /// [`Error::Stale`]; [`Error::NotOnSystem`].
     pub fn connect_host(self, base: &mut Base, host: &str, port: u16) -> Result<()> {
+        let resolver = base.resolver()?;
+        self.connect_host_with(base, resolver, host, port)
+    }
+
+    /// As [`connect_host`](Self::connect_host), with a resolver of your own.
+    ///
+    /// # Errors
+    /// [`Error::Stale`], also if the resolver has been freed; [`Error::NotOnSystem`].
+    pub fn connect_host_with(
+        self,
+        base: &mut Base,
+        resolver: Resolver,
+        host: &str,
+        port: u16,
+    ) -> Result<()> {
         let lowest = self.bottom(base);
         if lowest != self {
-            return lowest.connect_host(base, host, port);
+            return lowest.connect_host_with(base, resolver, host, port);
         }
         base.native()?;
         self.stop_dialing(base)?;
-        match ferrevent_sys::resolve(host, port) {
-            Ok(addresses) if !addresses.is_empty() => base.connect_to_one_of(self, addresses)?,
-            Ok(_) => self.fail_lookup(base, host, io::ErrorKind::NotFound.into()),
-            Err(error) => self.fail_lookup(base, host, error),
-        }
+        let name = host.to_owned();
+        let told = move |base: &mut Base, found| self.looked_up(base, &name, found);
+        let lookup = resolver.addresses(base, host, port, told)?;
+        let slot = base.slot_mut(self).ok_or(Error::Stale)?;
+        slot.rare.get_or_insert_default().lookup = Some(lookup);
+        let key = slot.key;
+        base.core.set_looking_up(key, true);
         Ok(())
+    }
+
+    fn looked_up(self, base: &mut Base, host: &str, found: Result<AddressList, AddressError>) {
+        let Some(slot) = base.slot_mut(self) else {
+            return;
+        };
+        let key = slot.key;
+        if let Some(rare) = &mut slot.rare {
+            rare.lookup = None;
+        }
+        base.core.set_looking_up(key, false);
+        match found {
+            Ok(mut list) => {
+                // IPv6 first, as RFC 8305 has it.
+                list.addresses.sort_by_key(SocketAddr::is_ipv4);
+                base.connect_to_one_of(self, &list.addresses);
+            }
+            Err(error) => {
+                let error = Error::Lookup {
+                    host: host.to_owned(),
+                    source: io::Error::new(kind_of(error), error),
+                };
+                self.fail_connect(base, error);
+            }
+        }
     }
 
     /// Says that a connection attempt is under way on the bufferevent's descriptor, or has `begun` and ended already
@@ -100,20 +143,18 @@ impl BufferEvent {
             .start_connect(key, fd, kind, begun, Some(&mut *base.driver))?)
     }
 
+    /// Forgets the look-up of a host, and the attempts to connect to it.
     pub(super) fn stop_dialing(self, base: &mut Base) -> Result<()> {
-        let key = base.slot(self).ok_or(Error::Stale)?.key;
+        let slot = base.slot_mut(self).ok_or(Error::Stale)?;
+        let key = slot.key;
+        if let Some(lookup) = slot.rare.as_mut().and_then(|rare| rare.lookup.take()) {
+            lookup.cancel(base);
+            base.core.set_looking_up(key, false);
+        }
         for fd in base.core.stop_dialing(key) {
             base.end_attempt(self, fd);
         }
         Ok(())
-    }
-
-    fn fail_lookup(self, base: &mut Base, host: &str, source: io::Error) {
-        let error = Error::Lookup {
-            host: host.to_owned(),
-            source,
-        };
-        self.fail_connect(base, error);
     }
 
     fn fail_connect(self, base: &mut Base, error: Error) {
@@ -152,8 +193,10 @@ impl Base {
     }
 
     /// Connects to the first of a host's addresses that can be reached.
-    fn connect_to_one_of(&mut self, bev: BufferEvent, addresses: Vec<SocketAddr>) -> Result<()> {
-        let slot = self.slot(bev).ok_or(Error::Stale)?;
+    fn connect_to_one_of(&mut self, bev: BufferEvent, addresses: &[SocketAddr]) {
+        let Some(slot) = self.slot(bev) else {
+            return;
+        };
         let key = slot.key;
         // The user's own socket has one try.
         let given = matches!(slot.descriptor, Descriptor::Given(_));
@@ -163,15 +206,14 @@ impl Base {
             if let Err(error) = self.start_connect(bev, &Address::from(*first)) {
                 bev.fail_connect(self, error);
             }
-            return Ok(());
+            return;
         }
         self.tick();
         if let Some(slot) = self.slot_mut(bev) {
             let former = std::mem::replace(&mut slot.descriptor, Descriptor::None);
-            self.core.start_dial(key, addresses);
+            self.core.start_dial(key, addresses.iter().copied());
             self.close(former);
         }
-        Ok(())
     }
 
     /// Begins the attempts that are due, and says what has come of those so far.
@@ -237,6 +279,16 @@ impl Base {
     }
 }
 
+fn kind_of(error: AddressError) -> io::ErrorKind {
+    match error {
+        AddressError::NoName | AddressError::Failed(Failure::NotExist | Failure::NoData) => {
+            io::ErrorKind::NotFound
+        }
+        AddressError::Failed(Failure::Timeout) => io::ErrorKind::TimedOut,
+        AddressError::Failed(_) => io::ErrorKind::Other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -266,7 +318,7 @@ mod tests {
             bev.free(base);
         });
         bev.set_handler(&mut base, count);
-        base.connect_to_one_of(bev, addresses.to_vec()).unwrap();
+        base.connect_to_one_of(bev, addresses);
         let watchdog = base.after(Duration::from_secs(20), |_| panic!("the test hangs"));
         while bev.exists(&base) {
             base.run_once().unwrap();

@@ -38,6 +38,7 @@ pub use self::handler::{Callbacks, Condition, Handler, Listens};
 pub use self::rate::{RateGroup, RateLimit};
 pub use self::stage::{Progress, Stage};
 use crate::base::Base;
+use crate::dns::Lookup;
 use crate::error::{Error, Result};
 use crate::seat::Seat;
 
@@ -91,6 +92,8 @@ struct Rare {
     error: Option<Error>,
     /// The sockets of the attempts to connect to one of a host's addresses.
     attempts: Vec<OwnedFd>,
+    /// The look-up of a host that it is to connect to.
+    lookup: Option<Lookup>,
     /// What it does to the bytes, if it stands over another.
     stage: Option<Box<dyn Stage>>,
 }
