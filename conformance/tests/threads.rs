@@ -69,6 +69,32 @@ fn no_race_and_no_lost_memory_among_bufferevents_that_others_free() {
     }
 }
 
+#[test]
+fn names_are_looked_up_by_three_threads() {
+    let folder = Folder::create().expect("a temporary folder");
+    let program = build(folder.path(), "names");
+    for seed in 1..=3 {
+        let mut command = Command::new(&program);
+        command.arg("20000").arg(seed.to_string());
+        with_library(&mut command, &library().expect("the library builds"));
+        assert_clean(command, LIMIT);
+    }
+}
+
+#[test]
+#[ignore = "slow: under memcheck"]
+fn no_lost_memory_among_threads_that_look_names_up() {
+    let folder = Folder::create().expect("a temporary folder");
+    let program = build(folder.path(), "names");
+    let mut command = Command::new("valgrind");
+    command
+        .args(["-q", "--leak-check=full", "--error-exitcode=99"])
+        .arg(&program)
+        .args(["1500", "1"]);
+    with_library(&mut command, &library().expect("the library builds"));
+    assert_clean(command, 5 * LIMIT);
+}
+
 fn build(folder: &Path, name: &str) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("stress")

@@ -175,7 +175,9 @@ pub(super) unsafe fn release(port: *mut evdns_server_port) {
 
 unsafe extern "C" fn drop_port(_event: *mut event, arg: *mut c_void) {
     // SAFETY: a finalizer runs once, when nobody uses the port any more.
-    drop(unsafe { Box::from_raw(arg.cast::<evdns_server_port>()) });
+    let gone = unsafe { Box::from_raw(arg.cast::<evdns_server_port>()) };
+    // Whoever ended it has given the lock back; this shows it to thread checkers, which do not know of `Arc`.
+    drop(lock::hold(&gone.lock));
 }
 
 /// A request has been answered or dropped.
