@@ -10,10 +10,10 @@ use smallvec::SmallVec;
 use crate::active::{ActiveQueues, NodeId};
 use crate::arena::Arena;
 use crate::driver::{Driver, Fd, Features, Interest};
-use crate::event::EventSlot;
 use crate::fds::{FdTable, SyncError};
 use crate::flags::What;
 use crate::looper::{Run, SignalChange};
+use crate::slots::EventSlots;
 use crate::stream::{Group, GroupKey, Side, Stream, StreamWork};
 use crate::timer::Timers;
 use crate::users::User;
@@ -38,7 +38,7 @@ pub trait Host {
 /// An event base without its driver: events, bufferevents, timers, and what is to run.
 #[derive(Debug)]
 pub struct Core<H: Host> {
-    pub(crate) events: Arena<EventKey, EventSlot<H::Event>>,
+    pub(crate) events: EventSlots<H::Event>,
     pub(crate) streams: Arena<StreamKey, Stream<H::Stream>>,
     /// Bufferevents that share a rate limit.
     pub(crate) groups: SlotMap<GroupKey, Group>,
@@ -83,7 +83,8 @@ pub struct Counts {
 /// What stands in the active queues.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Item<T, S> {
-    Event(EventKey),
+    /// The event in this slot; how often it is to be called.
+    Event(u32, u16),
     Ready(StreamKey, Side),
     TimedOut(StreamKey, Side),
     Deferred(StreamKey),
@@ -97,7 +98,6 @@ pub(crate) enum Item<T, S> {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum TimerOwner {
-    Event(EventKey),
     Stream(StreamKey, Side),
     Refill(StreamKey),
     GroupRefill(GroupKey),
@@ -110,7 +110,7 @@ impl<H: Host> Core<H> {
     /// A core for a driver with these features.
     pub fn new(features: Features) -> Self {
         Self {
-            events: Arena::default(),
+            events: EventSlots::new(),
             streams: Arena::default(),
             groups: SlotMap::with_key(),
             rated: 0,

@@ -5,12 +5,12 @@
 
 use std::io;
 
-use crate::active::{NO_NODE, NodeId};
-use crate::base::{Core, EventKey, Host, Item, TimerOwner, interest_of};
+use crate::active::NO_NODE;
+use crate::base::{Core, EventKey, Host, Item, interest_of};
 use crate::driver::{Driver, Fd};
 use crate::flags::What;
 use crate::looper::SignalChange;
-use crate::timer::TimerId;
+use crate::slots::{EventSlot, Standing};
 use crate::users::Who;
 
 /// An event to add: what the shell knows of it.
@@ -66,21 +66,13 @@ pub enum AddError {
     Signal(i32),
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EventSlot<E> {
-    cookie: E,
-    fd: Fd,
-    pub(crate) what: What,
-    happened: What,
-    priority: u8,
-    inserted: bool,
-    calls: u16,
-    node: NodeId,
-    timer: Option<TimerId>,
-    /// The timeout of a persistent event, in nanoseconds; 0: none.
-    interval: u64,
-    /// The deadline that passed last.
-    passed: u64,
+/// An event has been added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// Its key, or `None` if there is nothing to wait for.
+    pub key: Option<EventKey>,
+    /// How it stands now.
+    pub standing: Standing,
 }
 
 /// Signals are numbered 1 to 64 on Linux.
@@ -88,41 +80,50 @@ const MAX_SIGNAL: i32 = 64;
 
 impl<H: Host> Core<H> {
     /// The cookie of a pending or active event.
+    #[inline]
     pub fn event_cookie(&self, key: EventKey) -> Option<H::Event> {
         Some(self.events.get(key)?.cookie)
     }
 
     /// What is known of an event, or `None` if it is neither pending nor active (`event_pending`).
     pub fn event_info(&self, key: EventKey) -> Option<EventInfo> {
-        let slot = self.events.get(key)?;
-        let waits = if slot.inserted {
-            slot.what & (What::IO | What::SIGNAL)
-        } else {
-            What::empty()
+        let index = self.events.index(key)?;
+        let slot = self.events.at(index);
+        let standing = slot.standing();
+        let mut info = EventInfo {
+            waits: What::empty(),
+            active: What::empty(),
+            deadline: None,
         };
-        let active = if slot.node == NO_NODE {
-            What::empty()
-        } else {
-            slot.happened
-        };
-        Some(EventInfo {
-            waits,
-            active,
-            deadline: slot.timer.map(|id| self.timers.deadline(id)),
-        })
+        if standing.contains(Standing::INSERTED) {
+            info.waits = slot.what() & (What::IO | What::SIGNAL);
+        }
+        if standing.contains(Standing::ACTIVE) {
+            info.active = slot.happened();
+        }
+        if standing.contains(Standing::TIMED) {
+            info.deadline = Some(self.timers.event_deadline(index));
+        }
+        Some(info)
+    }
+
+    /// How an event stands; not at all if it is neither pending nor active.
+    pub fn event_standing(&self, key: EventKey) -> Standing {
+        self.events
+            .get(key)
+            .map(EventSlot::standing)
+            .unwrap_or_default()
     }
 
     /// All events that are pending or active.
     pub fn events(&self) -> impl Iterator<Item = (EventKey, H::Event)> {
-        self.events.iter().map(|(key, slot)| (key, slot.cookie))
+        self.events.iter()
     }
 
     /// Adds an event, or changes the timeout of one that is added already (`event_add`).
     ///
     /// `timeout` is in nanoseconds from [`now`](Self::now); `None` leaves a timeout that runs alone. Without a `driver`
     /// a new descriptor is registered before the next wait, and a refusal then comes too late for this call.
-    ///
-    /// Returns the event's key, or `None` if there is nothing to wait for.
     ///
     /// # Errors
     /// See [`AddError`]; an event that was not pending before is not pending after.
@@ -132,30 +133,45 @@ impl<H: Host> Core<H> {
         spec: EventSpec<H::Event>,
         timeout: Option<u64>,
         driver: Option<&mut dyn Driver>,
-    ) -> Result<Option<EventKey>, AddError> {
-        let known = key.filter(|&key| self.events.contains_key(key));
-        let key = known.unwrap_or_else(|| self.insert_slot(spec));
-        if let Err(error) = self.insert_event(key, driver) {
+    ) -> Result<Added, AddError> {
+        let known = key.and_then(|key| self.events.index(key));
+        let index = match known {
+            Some(index) => index,
+            None => self.events.insert(&spec),
+        };
+        let slot = self.events.at(index);
+        let waits = slot.what().intersects(What::IO | What::SIGNAL);
+        if waits
+            && !slot.state.contains(Standing::INSERTED)
+            && let Err(error) = self.insert_event(index, driver)
+        {
             if known.is_none() {
-                self.events.remove(key);
+                self.events.remove(index);
             }
             return Err(error);
         }
         if let Some(timeout) = timeout {
-            self.start_timeout(key, timeout);
+            self.start_timeout(index, timeout);
         }
         self.note_peak();
-        Ok(self.release_idle(key))
+        let standing = self.events.at(index).standing();
+        Ok(Added {
+            key: self.release_idle(index),
+            standing,
+        })
     }
 
     /// Deletes an event: it is neither pending nor active then (`event_del`). Returns whether it was either.
     pub fn del_event(&mut self, key: EventKey) -> bool {
-        if !self.events.contains_key(key) {
+        let Some(index) = self.events.index(key) else {
             return false;
+        };
+        self.unhook(index);
+        let node = self.events.at(index).node;
+        if node != NO_NODE {
+            self.active.remove(node);
         }
-        if let Some(mut slot) = self.take_out(key) {
-            self.remove_active(&mut slot.node);
-        }
+        self.events.remove(index);
         if self.run.running == Some(key) {
             self.run.running = None;
         }
@@ -164,18 +180,20 @@ impl<H: Host> Core<H> {
 
     /// Stops only the timeout (`event_remove_timer`).
     pub fn remove_event_timer(&mut self, key: EventKey) {
-        let Some(slot) = self.events.get_mut(key) else {
+        let Some(index) = self.events.index(key) else {
             return;
         };
-        slot.interval = 0;
-        if let Some(timer) = slot.timer.take() {
-            self.timers.remove(timer);
-            if !slot.inserted {
+        let slot = self.events.at_mut(index);
+        let state = slot.state;
+        slot.state -= Standing::TIMED | Standing::REPEATS;
+        if state.contains(Standing::TIMED) {
+            self.timers.remove_event(index);
+            if !state.contains(Standing::INSERTED) {
                 self.pending -= 1;
                 self.timed_only -= 1;
             }
         }
-        self.release_idle(key);
+        self.release_idle(index);
     }
 
     /// Makes an event run, as if `happened` had (`event_active`); `calls` counts for signals.
@@ -186,10 +204,13 @@ impl<H: Host> Core<H> {
         happened: What,
         calls: u16,
     ) -> EventKey {
-        let known = key.filter(|&key| self.events.contains_key(key));
-        let key = known.unwrap_or_else(|| self.insert_slot(spec));
-        self.activate(key, happened, calls);
-        key
+        let known = key.and_then(|key| self.events.index(key));
+        let index = match known {
+            Some(index) => index,
+            None => self.events.insert(&spec),
+        };
+        self.activate(index, happened, calls);
+        self.events.key(index)
     }
 
     /// Changes the priority (`event_priority_set`). Returns whether it could: not while the event is active.
@@ -197,14 +218,15 @@ impl<H: Host> Core<H> {
         if usize::from(priority) >= self.priorities() {
             return false;
         }
-        match self.events.get_mut(key) {
-            Some(slot) if slot.node != NO_NODE => false,
-            Some(slot) => {
-                slot.priority = priority;
-                true
-            }
-            None => true,
+        let Some(index) = self.events.index(key) else {
+            return true;
+        };
+        let slot = self.events.at_mut(index);
+        if slot.node != NO_NODE {
+            return false;
         }
+        slot.priority = priority;
+        true
     }
 
     /// Whether the event whose callback runs now has not been deleted since it began: a signal that arrived several
@@ -220,7 +242,9 @@ impl<H: Host> Core<H> {
         };
         // Who came last goes first, as with descriptors.
         for key in keys.clone().into_iter().rev() {
-            self.activate(key, What::SIGNAL, calls);
+            if let Some(index) = self.events.index(key) {
+                self.activate(index, What::SIGNAL, calls);
+            }
         }
     }
 
@@ -230,82 +254,72 @@ impl<H: Host> Core<H> {
             let Who::Event(index) = user.who() else {
                 continue;
             };
-            let Some(key) = self.events.key_at(index) else {
-                continue;
-            };
-            self.activate_io(key, what & What::IO);
-            let timed = self
-                .events
-                .get(key)
-                .is_some_and(|slot| slot.timer.is_some());
+            self.activate_io(index, what & What::IO);
+            let timed = self.events.at(index).state.contains(Standing::TIMED);
             if what.contains(What::TIMEOUT) && timed {
-                self.activate(key, What::TIMEOUT, 1);
+                self.activate(index, What::TIMEOUT, 1);
             }
         }
     }
 
     /// A descriptor's condition has come true; [`What::EDGE`] if that was told as an edge to those who want edges.
-    pub(crate) fn activate_io(&mut self, key: EventKey, happened: What) {
-        let Some(slot) = self.events.get(key) else {
-            return;
-        };
-        let happened = happened & slot.what & (What::IO | What::EDGE);
+    #[inline]
+    pub(crate) fn activate_io(&mut self, index: u32, happened: What) {
+        let happened = happened & self.events.at(index).what() & (What::IO | What::EDGE);
         if happened.intersects(What::IO) {
-            self.activate(key, happened, 1);
+            self.activate(index, happened, 1);
         }
     }
 
-    pub(crate) fn activate(&mut self, key: EventKey, happened: What, calls: u16) {
-        let Some(slot) = self.events.get_mut(key) else {
-            return;
-        };
+    #[inline]
+    fn activate(&mut self, index: u32, happened: What, calls: u16) {
+        let slot = self.events.at_mut(index);
         if slot.node != NO_NODE {
-            slot.happened |= happened;
+            slot.set_happened(slot.happened() | happened);
             return;
         }
-        slot.happened = happened;
-        slot.calls = calls;
-        slot.node = self.active.push(slot.priority, Item::Event(key));
+        slot.set_happened(happened);
+        slot.node = self.active.push(slot.priority, Item::Event(index, calls));
         self.run.yield_to(slot.priority);
         self.note_peak();
     }
 
     /// The event has come to the front of its queue.
-    pub(crate) fn fire(&mut self, key: EventKey) -> Option<Fired<H::Event>> {
-        let slot = self.events.get_mut(key)?;
+    #[inline]
+    pub(crate) fn fire(&mut self, index: u32, calls: u16) -> Fired<H::Event> {
+        let key = self.events.key(index);
+        let slot = self.events.at_mut(index);
         slot.node = NO_NODE;
-        let happened = slot.happened;
-        let signal = slot.what.contains(What::SIGNAL);
+        let (what, happened) = (slot.what(), slot.happened());
+        let signal = what.contains(What::SIGNAL);
         let mut fired = Fired {
             cookie: slot.cookie,
             fired: key,
             key: Some(key),
             what: happened,
-            calls: if signal { slot.calls } else { 1 },
+            calls: if signal { calls } else { 1 },
         };
-        if slot.what.contains(What::PERSIST) {
-            if slot.interval > 0 && !signal {
-                self.restart_interval(key, happened);
+        if what.contains(What::PERSIST) {
+            if slot.state.contains(Standing::REPEATS) && !signal {
+                self.restart_interval(index, happened);
             }
             // Activated by hand while it was not added: nothing is left to persist.
-            fired.key = self.release_idle(key);
+            fired.key = self.release_idle(index);
         } else {
-            self.take_out(key);
+            self.unhook(index);
+            self.events.remove(index);
             fired.key = None;
         }
         self.run.running = fired.key;
-        Some(fired)
+        fired
     }
 
     /// The event's timeout has passed.
-    pub(crate) fn expire_event(&mut self, key: EventKey, deadline: u64) {
-        let Some(slot) = self.events.get_mut(key) else {
-            return;
-        };
-        slot.timer = None;
-        slot.passed = deadline;
-        let persistent_signal = slot.what.contains(What::SIGNAL | What::PERSIST);
-        if !slot.inserted {
+    pub(crate) fn expire_event(&mut self, index: u32) {
+        let slot = self.events.at_mut(index);
+        slot.state -= Standing::TIMED;
+        let persistent_signal = slot.what().contains(What::SIGNAL | What::PERSIST);
+        if !slot.state.contains(Standing::INSERTED) {
             self.pending -= 1;
             self.timed_only -= 1;
         }
@@ -314,56 +328,37 @@ impl<H: Host> Core<H> {
         if node != NO_NODE {
             self.active.remove(node);
         }
-        self.activate(key, What::TIMEOUT, 1);
+        self.activate(index, What::TIMEOUT, 1);
         if persistent_signal {
             // As libevent does: the timeout of a persistent signal event ends it.
-            self.withdraw(key);
+            self.unhook(index);
         }
     }
 
-    fn insert_slot(&mut self, spec: EventSpec<H::Event>) -> EventKey {
-        self.events.insert(EventSlot {
-            cookie: spec.cookie,
-            fd: spec.fd,
-            what: spec.what,
-            happened: What::empty(),
-            priority: spec.priority,
-            inserted: false,
-            calls: 0,
-            node: NO_NODE,
-            timer: None,
-            interval: 0,
-            passed: 0,
-        })
-    }
-
-    /// Makes it wait for its descriptor or signal, unless it does already.
+    /// Makes it wait for its descriptor or signal.
     fn insert_event(
         &mut self,
-        key: EventKey,
+        index: u32,
         driver: Option<&mut dyn Driver>,
     ) -> Result<(), AddError> {
-        let slot = &self.events[key];
-        let (fd, what) = (slot.fd, slot.what);
-        if slot.inserted || !what.intersects(What::IO | What::SIGNAL) {
-            return Ok(());
-        }
+        let slot = self.events.at(index);
+        let (fd, what) = (slot.fd, slot.what());
         if what.contains(What::SIGNAL) {
-            self.insert_signal(key, fd)?;
+            self.insert_signal(index, fd)?;
         } else if fd >= 0 {
-            self.insert_io(key, fd, what, driver)?;
+            self.insert_io(index, fd, what, driver)?;
         }
-        let slot = &mut self.events[key];
-        slot.inserted = true;
-        if slot.timer.is_none() {
-            self.pending += 1;
-        } else {
+        let slot = self.events.at_mut(index);
+        slot.state |= Standing::INSERTED;
+        if slot.state.contains(Standing::TIMED) {
             self.timed_only -= 1;
+        } else {
+            self.pending += 1;
         }
         Ok(())
     }
 
-    fn insert_signal(&mut self, key: EventKey, signal: i32) -> Result<(), AddError> {
+    fn insert_signal(&mut self, index: u32, signal: i32) -> Result<(), AddError> {
         if !(1..=MAX_SIGNAL).contains(&signal) {
             return Err(AddError::Signal(signal));
         }
@@ -371,13 +366,13 @@ impl<H: Host> Core<H> {
         if keys.is_empty() {
             self.signal_changes.push(SignalChange::Watch(signal));
         }
-        keys.push(key);
+        keys.push(self.events.key(index));
         Ok(())
     }
 
     fn insert_io(
         &mut self,
-        key: EventKey,
+        index: u32,
         fd: Fd,
         what: What,
         driver: Option<&mut dyn Driver>,
@@ -386,93 +381,79 @@ impl<H: Host> Core<H> {
             return Err(AddError::MixedTriggers);
         }
         let wants = interest_of(what);
-        self.fds.add_event(fd, key, wants)?;
+        self.fds.add_event(fd, index, wants)?;
         if let Err(error) = self.update_fd(fd, driver) {
-            self.fds.remove_event(fd, key, wants);
+            self.fds.remove_event(fd, index, wants);
             return Err(error.into());
         }
         Ok(())
     }
 
-    fn start_timeout(&mut self, key: EventKey, timeout: u64) {
+    #[inline]
+    fn start_timeout(&mut self, index: u32, timeout: u64) {
         let deadline = self.now.saturating_add(timeout);
-        let slot = &mut self.events[key];
-        if slot.what.contains(What::PERSIST) {
-            slot.interval = timeout;
+        let slot = self.events.at_mut(index);
+        if slot.what().contains(What::PERSIST) {
+            slot.state.set(Standing::REPEATS, timeout > 0);
+            self.timers.set_event_interval(index, timeout);
         }
-        if slot.node != NO_NODE && slot.happened.contains(What::TIMEOUT) {
+        if slot.node != NO_NODE && slot.happened().contains(What::TIMEOUT) {
             let node = std::mem::replace(&mut slot.node, NO_NODE);
             self.active.remove(node);
         }
-        self.set_event_timer(key, deadline);
+        self.set_event_timer(index, deadline);
     }
 
-    fn set_event_timer(&mut self, key: EventKey, deadline: u64) {
-        let slot = &mut self.events[key];
-        match slot.timer {
-            Some(timer) => self.timers.set(timer, deadline),
-            None => {
-                slot.timer = Some(self.timers.insert(deadline, TimerOwner::Event(key)));
-                if !slot.inserted {
-                    self.pending += 1;
-                    self.timed_only += 1;
-                }
+    #[inline]
+    fn set_event_timer(&mut self, index: u32, deadline: u64) {
+        let slot = self.events.at_mut(index);
+        if !slot.state.contains(Standing::TIMED) {
+            slot.state |= Standing::TIMED;
+            if !slot.state.contains(Standing::INSERTED) {
+                self.pending += 1;
+                self.timed_only += 1;
             }
         }
+        self.timers.set_event(index, deadline);
     }
 
     /// A persistent event's timeout counts from the deadline that has passed, or from now if something else happened.
-    fn restart_interval(&mut self, key: EventKey, happened: What) {
-        let slot = &self.events[key];
-        let interval = slot.interval;
+    fn restart_interval(&mut self, index: u32, happened: What) {
+        let runs = self.events.at(index).state.contains(Standing::TIMED);
+        let interval = self.timers.event_interval(index);
         let from_now = self.now.saturating_add(interval);
-        let deadline = if happened.contains(What::TIMEOUT) && slot.timer.is_none() {
-            let next = slot.passed.saturating_add(interval);
+        let deadline = if happened.contains(What::TIMEOUT) && !runs {
+            let next = self.timers.event_deadline(index).saturating_add(interval);
             if next < self.now { from_now } else { next }
         } else {
             from_now
         };
-        self.set_event_timer(key, deadline);
+        self.set_event_timer(index, deadline);
     }
 
     /// Takes the event out of everything that waits for it, but not out of the active queue.
-    fn withdraw(&mut self, key: EventKey) {
-        let Some(slot) = self.events.get_mut(key) else {
-            return;
-        };
-        let before = *slot;
-        slot.timer = None;
-        slot.inserted = false;
-        slot.interval = 0;
-        self.unhook(key, &before);
-    }
-
-    /// As [`withdraw`](Self::withdraw), and gives the slot back.
-    fn take_out(&mut self, key: EventKey) -> Option<EventSlot<H::Event>> {
-        let slot = self.events.remove(key)?;
-        self.unhook(key, &slot);
-        Some(slot)
-    }
-
     #[inline]
-    fn unhook(&mut self, key: EventKey, slot: &EventSlot<H::Event>) {
-        if !slot.inserted && slot.timer.is_none() {
+    fn unhook(&mut self, index: u32) {
+        let slot = self.events.at_mut(index);
+        let (state, fd, what) = (slot.state, slot.fd, slot.what());
+        slot.state = Standing::empty();
+        if !state.intersects(Standing::INSERTED | Standing::TIMED) {
             return;
         }
         self.pending -= 1;
-        if let Some(timer) = slot.timer {
-            self.timers.remove(timer);
+        if state.contains(Standing::TIMED) {
+            self.timers.remove_event(index);
         }
-        if !slot.inserted {
+        if !state.contains(Standing::INSERTED) {
             self.timed_only -= 1;
             return;
         }
-        if slot.what.contains(What::SIGNAL) {
-            self.withdraw_signal(key, slot.fd);
-        } else if slot.fd >= 0 {
-            self.fds.remove_event(slot.fd, key, interest_of(slot.what));
+        if what.contains(What::SIGNAL) {
+            self.withdraw_signal(self.events.key(index), fd);
+        } else if fd >= 0 {
+            self.fds.remove_event(fd, index, interest_of(what));
             // With no driver this only takes a note, which cannot fail.
-            let _ = self.update_fd(slot.fd, None);
+            let _ = self.update_fd(fd, None);
         }
     }
 
@@ -488,12 +469,13 @@ impl<H: Host> Core<H> {
     }
 
     /// Gives the slot back if nothing needs it any more.
-    fn release_idle(&mut self, key: EventKey) -> Option<EventKey> {
-        let slot = self.events.get(key)?;
-        if slot.inserted || slot.timer.is_some() || slot.node != NO_NODE {
-            return Some(key);
+    #[inline]
+    fn release_idle(&mut self, index: u32) -> Option<EventKey> {
+        let waits = Standing::INSERTED | Standing::TIMED | Standing::ACTIVE;
+        if self.events.at(index).standing().intersects(waits) {
+            return Some(self.events.key(index));
         }
-        self.events.remove(key);
+        self.events.remove(index);
         None
     }
 }

@@ -7,10 +7,10 @@
 
 use std::io;
 
+use crate::StreamKey;
 use crate::arena::push_slowly_growing;
 use crate::driver::{Driver, Fd, Interest, Token};
 use crate::users::{NOBODY, Sharers, User, Wants, Who};
-use crate::{EventKey, StreamKey};
 
 /// Numbers above are refused, since the table is as long as its largest number; Linux's own default limit is 2^20.
 const MAX_FD: Fd = 1 << 21;
@@ -93,13 +93,13 @@ impl FdTable {
     }
 
     /// Adds an event that is not there yet. The caller then calls [`update`](Self::update).
-    pub(crate) fn add_event(&mut self, fd: Fd, key: EventKey, wants: Interest) -> io::Result<()> {
-        self.add(fd, User::event(key), wants)
+    pub(crate) fn add_event(&mut self, fd: Fd, slot: u32, wants: Interest) -> io::Result<()> {
+        self.add(fd, User::event(slot), wants)
     }
 
     /// Removes an event. The caller then calls [`update`](Self::update).
-    pub(crate) fn remove_event(&mut self, fd: Fd, key: EventKey, wants: Interest) {
-        self.remove(fd, User::event(key), wants);
+    pub(crate) fn remove_event(&mut self, fd: Fd, slot: u32, wants: Interest) {
+        self.remove(fd, User::event(slot), wants);
     }
 
     /// Adds a bufferevent, unless it is there. The caller then calls [`update`](Self::update).

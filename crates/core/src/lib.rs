@@ -26,16 +26,19 @@ pub mod driver;
 mod event;
 mod fds;
 mod flags;
+mod heap;
 mod looper;
+mod slots;
 mod stream;
 mod timer;
 mod users;
 
 pub use crate::base::{Core, Counts, EventKey, Host, StreamKey};
-pub use crate::event::{AddError, EventInfo, EventSpec, Fired};
+pub use crate::event::{AddError, Added, EventInfo, EventSpec, Fired};
 pub use crate::fds::SyncError;
 pub use crate::flags::{Dirs, LoopFlags, Options, StreamEvent, Trigger, What};
 pub use crate::looper::{LoopEnd, SignalChange, Step, timeout_until};
+pub use crate::slots::Standing;
 pub use crate::stream::{
     AfterProcess, Callbacks, Dialed, GroupKey, Handshake, Io, Mode, Processed, RateLimit,
     StageKind, Stream, StreamWork, Watermark,

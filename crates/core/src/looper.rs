@@ -10,7 +10,7 @@ use crate::driver::{Readiness, Ready};
 use crate::event::Fired;
 use crate::flags::{LoopFlags, What};
 use crate::stream::{Io, StreamWork};
-use crate::timer::TimerId;
+use crate::timer::{Expired, TimerId};
 use crate::users::{User, Who};
 
 /// What the shell is to do next.
@@ -240,9 +240,7 @@ impl<H: Host> Core<H> {
             for index in (0..self.fds.reported(report.token)).rev() {
                 match self.fds.user(report.token.fd, index).map(User::who) {
                     Some(Who::Event(index)) => {
-                        if let Some(key) = self.events.key_at(index) {
-                            self.activate_io(key, happened(report.readiness) | trigger);
-                        }
+                        self.activate_io(index, happened(report.readiness) | trigger);
                     }
                     Some(Who::Stream(index)) => {
                         if let Some(key) = self.streams.key_at(index) {
@@ -283,9 +281,15 @@ impl<H: Host> Core<H> {
         for key in std::mem::take(&mut self.again) {
             self.resume(key);
         }
-        while let Some((deadline, owner)) = self.timers.expire(self.now) {
+        while let Some(expired) = self.timers.expire(self.now) {
+            let owner = match expired {
+                Expired::Event(slot) => {
+                    self.expire_event(slot);
+                    continue;
+                }
+                Expired::Other(owner) => owner,
+            };
             match owner {
-                TimerOwner::Event(key) => self.expire_event(key, deadline),
                 TimerOwner::Stream(key, side) => self.expire_stream(key, side),
                 TimerOwner::Refill(key) => self.refill_stream(key),
                 TimerOwner::GroupRefill(group) => self.refill_group(group),
@@ -420,8 +424,8 @@ impl<H: Host> Core<H> {
 
     fn begin_item(&mut self, item: Item<H::Task, H::Stream>) -> Option<Step<H>> {
         match item {
-            Item::Event(key) => self.fire(key).map(Step::Event),
             Item::Pipe(key) => self.begin_pipe(key).map(Step::Stream),
+            Item::Event(slot, calls) => Some(Step::Event(self.fire(slot, calls))),
             Item::Ready(key, side) => self.begin_ready(key, side).map(Step::Stream),
             Item::TimedOut(key, side) => self.begin_timed_out(key, side).map(Step::Stream),
             Item::Deferred(key) => {

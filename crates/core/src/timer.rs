@@ -8,9 +8,61 @@
 
 use std::num::NonZeroU32;
 
-/// Names a timer; stays valid until [`Timers::remove`] or until [`Timers::expire`] has returned it.
+use crate::arena::push_slowly_growing;
+use crate::heap::{Entry, Heap};
+
+/// The timers of a base: each event has one by the number of its slot, others are made and removed.
+#[derive(Debug)]
+pub(crate) struct Timers<T> {
+    heap: Heap,
+    /// By the slots of the events, as far as any of them has had a timeout.
+    events: Vec<Clock>,
+    others: Vec<Other<T>>,
+    /// Of the others, those that are not in use.
+    free: Vec<u32>,
+    len: usize,
+    next_order: u32,
+}
+
+/// Names one of the other timers; stays valid until [`Timers::remove`] or until [`Timers::expire`] has returned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimerId(NonZeroU32);
+
+/// Whose deadline has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expired<T> {
+    /// The event in this slot.
+    Event(u32),
+    Other(T),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Clock {
+    /// Once it has passed or been removed, the last one.
+    deadline: u64,
+    /// What an event wants to be added to it when it has passed, in nanoseconds; 0: nothing.
+    interval: u64,
+    /// Order of arming among equal deadlines.
+    order: u32,
+    /// The order of the heap's entry that stands for this timer, and is never later than its deadline; [`REMOVED`]:
+    /// none.
+    entry: u32,
+}
+
+#[derive(Debug)]
+struct Other<T> {
+    clock: Clock,
+    owner: T,
+}
+
+/// No entry has this order.
+const REMOVED: u32 = 0;
+
+/// In an entry's `id`: one of the other timers.
+const OTHER: u32 = 1 << 31;
+
+/// So few entries are never worth a sweep.
+const SWEEP_FROM: usize = 64;
 
 impl TimerId {
     fn new(index: u32) -> Self {
@@ -18,147 +70,148 @@ impl TimerId {
     }
 
     #[inline]
-    fn index(self) -> u32 {
-        self.0.get() - 1
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
     }
 }
 
-/// A 4-ary heap of deadlines in nanoseconds, each with what it belongs to.
-#[derive(Debug)]
-pub(crate) struct Timers<T> {
-    heap: Vec<Entry>,
-    timers: Vec<Timer<T>>,
-    free: Vec<u32>,
-    next_order: u32,
-}
-
-/// A place in the heap. It stands for its timer only as long as [`Timer::entry`] is its order.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    deadline: u64,
-    order: u32,
-    id: u32,
-}
-
-#[derive(Debug)]
-struct Timer<T> {
-    deadline: u64,
-    /// Order of arming among equal deadlines; wraps, and is compared as a difference.
-    order: u32,
-    /// The order of the entry that stands for this timer, and is never later than its deadline; [`REMOVED`]: none.
-    entry: u32,
-    owner: T,
-}
-
-/// No entry has this order.
-const REMOVED: u32 = 0;
-
-/// So few entries are never worth a sweep.
-const SWEEP_FROM: usize = 64;
-
 impl<T: Copy> Timers<T> {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            heap: Vec::new(),
-            timers: Vec::new(),
+            heap: Heap::default(),
+            events: Vec::new(),
+            others: Vec::new(),
             free: Vec::new(),
+            len: 0,
             next_order: REMOVED,
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
 
+    /// How many run.
     pub(crate) fn len(&self) -> usize {
-        self.timers.len() - self.free.len()
+        self.len
     }
 
-    pub(crate) fn insert(&mut self, deadline: u64, owner: T) -> TimerId {
+    /// Starts the timer of an event, or moves it as if it had been removed first.
+    #[inline]
+    pub(crate) fn set_event(&mut self, slot: u32, deadline: u64) {
         let order = self.take_order();
-        let timer = Timer {
-            deadline,
-            order,
-            entry: order,
-            owner,
-        };
+        let clock = self.clock_of_event(slot);
+        let (starts, earlier) = clock.move_to(deadline, order);
+        self.len += usize::from(starts);
+        if earlier {
+            self.push(Entry {
+                deadline,
+                order,
+                id: slot,
+            });
+        }
+    }
+
+    /// Stops the timer of an event, which must run.
+    #[inline]
+    pub(crate) fn remove_event(&mut self, slot: u32) {
+        self.events[slot as usize].entry = REMOVED;
+        self.count_removed();
+    }
+
+    /// The deadline of an event whose timer runs, or the last one.
+    #[inline]
+    pub(crate) fn event_deadline(&self, slot: u32) -> u64 {
+        self.events.get(slot as usize).map_or(0, |c| c.deadline)
+    }
+
+    /// What an event wants to be added to a deadline that has passed; 0: nothing.
+    #[inline]
+    pub(crate) fn event_interval(&self, slot: u32) -> u64 {
+        self.events.get(slot as usize).map_or(0, |c| c.interval)
+    }
+
+    pub(crate) fn set_event_interval(&mut self, slot: u32, interval: u64) {
+        self.clock_of_event(slot).interval = interval;
+    }
+
+    /// Makes a timer, and starts it.
+    pub(crate) fn insert(&mut self, deadline: u64, owner: T) -> TimerId {
+        let clock = Clock::default();
+        let other = Other { clock, owner };
         let id = match self.free.pop() {
-            Some(id) => {
-                self.timers[id as usize] = timer;
-                id
+            Some(index) => {
+                self.others[index as usize] = other;
+                TimerId::new(index)
             }
             None => {
-                self.timers.push(timer);
-                (self.timers.len() - 1) as u32
+                push_slowly_growing(&mut self.others, other);
+                TimerId::new((self.others.len() - 1) as u32)
             }
         };
-        self.push(Entry {
-            deadline,
-            order,
-            id,
-        });
-        TimerId::new(id)
+        self.set(id, deadline);
+        id
     }
 
     /// Moves a timer, as if it had been removed and inserted again.
     pub(crate) fn set(&mut self, id: TimerId, deadline: u64) {
         let order = self.take_order();
-        let timer = &mut self.timers[id.index() as usize];
-        let earlier = deadline < timer.deadline;
-        timer.deadline = deadline;
-        timer.order = order;
+        let clock = &mut self.others[id.index()].clock;
+        let (starts, earlier) = clock.move_to(deadline, order);
+        self.len += usize::from(starts);
         if earlier {
-            timer.entry = order;
             self.push(Entry {
                 deadline,
                 order,
-                id: id.index(),
+                id: id.index() as u32 | OTHER,
             });
         }
     }
 
     pub(crate) fn deadline(&self, id: TimerId) -> u64 {
-        self.timers[id.index() as usize].deadline
+        self.others[id.index()].clock.deadline
     }
 
     pub(crate) fn remove(&mut self, id: TimerId) {
-        self.timers[id.index() as usize].entry = REMOVED;
-        self.free.push(id.index());
-        if self.is_empty() {
-            self.heap.clear();
-        }
+        self.others[id.index()].clock.entry = REMOVED;
+        self.free.push(id.index() as u32);
+        self.count_removed();
     }
 
     /// The earliest deadline.
     pub(crate) fn next_deadline(&mut self) -> Option<u64> {
-        while let Some(top) = self.heap.first().copied() {
-            let timer = &mut self.timers[top.id as usize];
-            if timer.entry == top.order && timer.order == top.order {
+        while let Some(top) = self.heap.top() {
+            let clock = self.clock(top.id);
+            if clock.entry != top.order {
+                self.heap.pop();
+            } else if clock.order == top.order {
                 return Some(top.deadline);
-            }
-            if timer.entry == top.order {
-                timer.entry = timer.order;
-                self.heap[0] = Entry {
-                    deadline: timer.deadline,
-                    order: timer.order,
+            } else {
+                clock.entry = clock.order;
+                let moved = Entry {
+                    deadline: clock.deadline,
+                    order: clock.order,
                     id: top.id,
                 };
-                self.sift_down(0);
-            } else {
-                self.pop();
+                self.heap.replace_top(moved);
             }
         }
         None
     }
 
-    /// Takes out the earliest timer if it is due at `now`, with its deadline.
-    pub(crate) fn expire(&mut self, now: u64) -> Option<(u64, T)> {
-        let deadline = self.next_deadline().filter(|&deadline| deadline <= now)?;
-        let id = self.heap[0].id;
-        let owner = self.timers[id as usize].owner;
-        self.pop();
-        self.remove(TimerId::new(id));
-        Some((deadline, owner))
+    /// Takes out the earliest timer if it is due at `now`.
+    pub(crate) fn expire(&mut self, now: u64) -> Option<Expired<T>> {
+        self.next_deadline().filter(|&deadline| deadline <= now)?;
+        let id = self.heap.top()?.id;
+        self.heap.pop();
+        self.clock(id).entry = REMOVED;
+        self.count_removed();
+        if id & OTHER == 0 {
+            return Some(Expired::Event(id));
+        }
+        let index = id & !OTHER;
+        self.free.push(index);
+        Some(Expired::Other(self.others[index as usize].owner))
     }
 
     fn take_order(&mut self) -> u32 {
@@ -169,71 +222,67 @@ impl<T: Copy> Timers<T> {
         self.next_order
     }
 
+    #[inline]
+    fn clock_of_event(&mut self, slot: u32) -> &mut Clock {
+        let index = slot as usize;
+        while index >= self.events.len() {
+            push_slowly_growing(&mut self.events, Clock::default());
+        }
+        &mut self.events[index]
+    }
+
+    #[inline]
+    fn clock(&mut self, id: u32) -> &mut Clock {
+        if id & OTHER == 0 {
+            &mut self.events[id as usize]
+        } else {
+            &mut self.others[(id & !OTHER) as usize].clock
+        }
+    }
+
+    #[inline]
+    fn count_removed(&mut self) {
+        self.len -= 1;
+        if self.len == 0 {
+            self.heap.clear();
+        }
+    }
+
+    #[inline]
     fn push(&mut self, entry: Entry) {
-        if self.heap.len() >= SWEEP_FROM && self.heap.len() > 2 * self.len() {
+        if self.heap.len() >= SWEEP_FROM && self.heap.len() > 2 * self.len {
             self.sweep();
         }
         self.heap.push(entry);
-        self.sift_up(self.heap.len() - 1);
-    }
-
-    fn pop(&mut self) {
-        self.heap.swap_remove(0);
-        if !self.heap.is_empty() {
-            self.sift_down(0);
-        }
     }
 
     /// Drops all entries that stand for nothing.
+    #[cold]
     fn sweep(&mut self) {
-        let timers = &self.timers;
-        self.heap
-            .retain(|entry| timers[entry.id as usize].entry == entry.order);
-        for position in (0..self.heap.len().div_ceil(4)).rev() {
-            self.sift_down(position);
-        }
-    }
-
-    fn sift_up(&mut self, mut position: usize) {
-        let entry = self.heap[position];
-        while position > 0 {
-            let parent = (position - 1) / 4;
-            if !earlier(&entry, &self.heap[parent]) {
-                break;
-            }
-            self.heap[position] = self.heap[parent];
-            position = parent;
-        }
-        self.heap[position] = entry;
-    }
-
-    fn sift_down(&mut self, mut position: usize) {
-        let entry = self.heap[position];
-        loop {
-            let first = 4 * position + 1;
-            let end = (first + 4).min(self.heap.len());
-            let Some(least) = (first..end).reduce(|a, b| {
-                if earlier(&self.heap[b], &self.heap[a]) {
-                    b
-                } else {
-                    a
-                }
-            }) else {
-                break;
+        let (events, others) = (&self.events, &self.others);
+        self.heap.retain(|entry| {
+            let clock = match entry.id & OTHER {
+                0 => &events[entry.id as usize],
+                _ => &others[(entry.id & !OTHER) as usize].clock,
             };
-            if !earlier(&self.heap[least], &entry) {
-                break;
-            }
-            self.heap[position] = self.heap[least];
-            position = least;
-        }
-        self.heap[position] = entry;
+            clock.entry == entry.order
+        });
     }
 }
 
-fn earlier(a: &Entry, b: &Entry) -> bool {
-    a.deadline < b.deadline
-        || a.deadline == b.deadline && (a.order.wrapping_sub(b.order) as i32) < 0
+impl Clock {
+    /// Returns whether the timer did not run before, and whether it needs an entry in the heap with this order.
+    #[inline]
+    fn move_to(&mut self, deadline: u64, order: u32) -> (bool, bool) {
+        let starts = self.entry == REMOVED;
+        let earlier = starts | (deadline < self.deadline);
+        self.deadline = deadline;
+        self.order = order;
+        if earlier {
+            self.entry = order;
+        }
+        (starts, earlier)
+    }
 }
 
 #[cfg(test)]
@@ -249,7 +298,7 @@ mod tests {
             timers.insert(7, n);
         }
         for n in 0..100 {
-            assert_eq!(timers.expire(7), Some((7, n)));
+            assert_eq!(timers.expire(7), Some(Expired::Other(n)));
         }
         assert_eq!(timers.expire(7), None);
     }
@@ -261,14 +310,15 @@ mod tests {
         timers.insert(9, 'b');
         timers.set(a, 9);
         assert_eq!(timers.next_deadline(), Some(9));
-        assert_eq!(timers.expire(9), Some((9, 'b')));
-        assert_eq!(timers.expire(9), Some((9, 'a')));
+        assert_eq!(timers.expire(9), Some(Expired::Other('b')));
+        assert_eq!(timers.expire(9), Some(Expired::Other('a')));
     }
 
     #[derive(Clone, Debug)]
     enum Op {
         Insert(u64),
         Set(usize, u64),
+        SetEvent(u32, u64),
         Remove(usize),
         Expire(u64),
     }
@@ -277,50 +327,70 @@ mod tests {
         prop_oneof![
             (0u64..50).prop_map(Op::Insert),
             (any::<usize>(), 0u64..50).prop_map(|(i, d)| Op::Set(i, d)),
+            (0u32..100, 0u64..50).prop_map(|(i, d)| Op::SetEvent(i, d)),
             any::<usize>().prop_map(Op::Remove),
             (0u64..50).prop_map(Op::Expire),
         ]
     }
 
+    /// A timer of the model: the deadline, the order of arming, which one it is, and what is expected of it.
+    #[derive(Clone, Copy)]
+    struct Armed {
+        deadline: u64,
+        order: usize,
+        id: Option<TimerId>,
+        expired: Expired<usize>,
+    }
+
     proptest! {
         /// Against a list that is searched from end to end.
         #[test]
-        fn agrees_with_a_sorted_list(ops in prop::collection::vec(op(), 1..200)) {
+        fn agrees_with_a_sorted_list(ops in prop::collection::vec(op(), 1..400)) {
             let mut timers = Timers::new();
-            let mut model: Vec<(u64, usize, TimerId)> = Vec::new();
-            let mut order = 0;
-            let mut owners = std::collections::HashMap::new();
-            for op in ops {
-                order += 1;
+            let mut model: Vec<Armed> = Vec::new();
+            for (order, op) in ops.into_iter().enumerate() {
                 match op {
                     Op::Insert(deadline) => {
-                        let id = timers.insert(deadline, order);
-                        owners.insert(id.0, order);
-                        model.push((deadline, order, id));
+                        let id = Some(timers.insert(deadline, order));
+                        let expired = Expired::Other(order);
+                        model.push(Armed { deadline, order, id, expired });
+                    }
+                    Op::SetEvent(slot, deadline) => {
+                        timers.set_event(slot, deadline);
+                        let expired = Expired::Event(slot);
+                        model.retain(|armed| armed.expired != expired);
+                        model.push(Armed { deadline, order, id: None, expired });
                     }
                     Op::Set(index, deadline) if !model.is_empty() => {
                         let index = index % model.len();
-                        let id = model[index].2;
-                        timers.set(id, deadline);
-                        model[index] = (deadline, order, id);
+                        match (model[index].id, model[index].expired) {
+                            (Some(id), _) => timers.set(id, deadline),
+                            (None, Expired::Event(slot)) => timers.set_event(slot, deadline),
+                            (None, Expired::Other(_)) => unreachable!("others have an id"),
+                        }
+                        (model[index].deadline, model[index].order) = (deadline, order);
                     }
                     Op::Remove(index) if !model.is_empty() => {
-                        let (_, _, id) = model.swap_remove(index % model.len());
-                        timers.remove(id);
+                        let gone = model.swap_remove(index % model.len());
+                        match (gone.id, gone.expired) {
+                            (Some(id), _) => timers.remove(id),
+                            (None, Expired::Event(slot)) => timers.remove_event(slot),
+                            (None, Expired::Other(_)) => unreachable!("others have an id"),
+                        }
                     }
                     Op::Expire(now) => {
-                        let first = model.iter().copied().min_by_key(|&(d, o, _)| (d, o));
-                        let expected = first.filter(|&(d, _, _)| d <= now);
-                        let expired = timers.expire(now);
-                        prop_assert_eq!(expired, expected.map(|(d, _, id)| (d, owners[&id.0])));
-                        if let Some(gone) = expected {
-                            model.retain(|&(_, o, _)| o != gone.1);
+                        let first = model.iter().min_by_key(|armed| (armed.deadline, armed.order));
+                        let expected = first.filter(|armed| armed.deadline <= now).copied();
+                        prop_assert_eq!(timers.expire(now), expected.map(|armed| armed.expired));
+                        if let Some(Armed { expired: Expired::Event(slot), deadline, .. }) = expected {
+                            prop_assert_eq!(timers.event_deadline(slot), deadline);
                         }
+                        model.retain(|armed| expected.is_none_or(|gone| gone.order != armed.order));
                     }
                     _ => {}
                 }
                 prop_assert_eq!(timers.len(), model.len());
-                let first = model.iter().map(|&(d, _, _)| d).min();
+                let first = model.iter().map(|armed| armed.deadline).min();
                 prop_assert_eq!(timers.next_deadline(), first);
             }
         }

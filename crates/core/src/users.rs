@@ -1,8 +1,8 @@
 //! Who waits on a descriptor.
 
+use crate::StreamKey;
 use crate::arena::{index_of, push_slowly_growing};
 use crate::driver::Interest;
-use crate::{EventKey, StreamKey};
 
 /// Who waits on a descriptor. It is taken out before its event or bufferevent goes, so that the number of a slot is
 /// enough.
@@ -27,9 +27,10 @@ const MANY: u32 = 1 << 30;
 pub(crate) const NOBODY: User = User(u32::MAX);
 
 impl User {
-    pub(crate) fn event(key: EventKey) -> Self {
-        debug_assert!(index_of(key) < MANY);
-        Self(index_of(key))
+    #[inline]
+    pub(crate) fn event(slot: u32) -> Self {
+        debug_assert!(slot < MANY);
+        Self(slot)
     }
 
     pub(crate) fn stream(key: StreamKey) -> Self {

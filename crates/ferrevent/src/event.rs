@@ -127,7 +127,7 @@ impl Event {
             timeout.map(crate::nanos),
             Some(&mut *base.driver),
         );
-        slot.key = added?;
+        slot.key = added?.key;
         if is_signal {
             let signal = slot.fd;
             if base.apply_signal_changes().is_err() {

@@ -14,7 +14,7 @@ use std::ffi::{c_int, c_short, c_void};
 use std::ptr;
 use std::time::Duration;
 
-use ferrevent_core::{EventInfo, EventSpec, Fired, What};
+use ferrevent_core::{EventSpec, Fired, Standing, What};
 use libc::timeval;
 
 use crate::abi::{event, evutil_socket_t};
@@ -129,24 +129,16 @@ unsafe fn spec_of(ev: *mut event) -> EventSpec<Address<event>> {
 }
 
 /// Writes down what the base knows of the event.
-unsafe fn note(ev: *mut event, key: Option<ferrevent_core::EventKey>, info: Option<EventInfo>) {
+unsafe fn note(ev: *mut event, key: Option<ferrevent_core::EventKey>, standing: Standing) {
     let mut flags = EVLIST_INIT;
-    if let Some(info) = info {
-        flags |= if info.waits.is_empty() {
-            0
-        } else {
-            EVLIST_INSERTED
-        };
-        flags |= if info.active.is_empty() {
-            0
-        } else {
-            EVLIST_ACTIVE
-        };
-        flags |= if info.deadline.is_none() {
-            0
-        } else {
-            EVLIST_TIMEOUT
-        };
+    for (stands, flag) in [
+        (Standing::INSERTED, EVLIST_INSERTED),
+        (Standing::ACTIVE, EVLIST_ACTIVE),
+        (Standing::TIMED, EVLIST_TIMEOUT),
+    ] {
+        if standing.contains(stands) {
+            flags |= flag;
+        }
     }
     // SAFETY: the caller's `ev` is initialised.
     unsafe {

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_short};
 use std::time::Duration;
 
-use ferrevent_core::What;
+use ferrevent_core::{Standing, What};
 use ferrevent_sys::{monotonic, realtime};
 use libc::timeval;
 
@@ -41,18 +41,18 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
             }
             let (core, driver) = inner.parts();
             match core.add_event(key, spec_of(ev), timeout, driver) {
-                Ok(key) => {
-                    note(ev, key, key.and_then(|key| inner.core.event_info(key)));
-                    let subscribed = inner.apply_signals();
-                    if !subscribed {
-                        if let Some(key) = key {
+                Ok(added) => {
+                    note(ev, added.key, added.standing);
+                    let refused = inner.core.has_signal_changes() && !inner.apply_signals();
+                    if refused {
+                        if let Some(key) = added.key {
                             inner.core.del_event(key);
                             inner.apply_signals();
                         }
-                        note(ev, None, None);
+                        note(ev, None, Standing::empty());
                     }
                     inner.settle();
-                    if subscribed { 0 } else { -1 }
+                    if refused { -1 } else { 0 }
                 }
                 Err(error) => {
                     log::warn(&format!("event_add: {error} [fd {}]", (*ev).ev_fd));
@@ -122,7 +122,7 @@ pub(crate) unsafe fn del(ev: *mut event, wait: bool) -> c_int {
             inner.cancel_calls(ev);
             if let Some(key) = known_key(inner, ev) {
                 inner.core.del_event(key);
-                note(ev, None, None);
+                note(ev, None, Standing::empty());
                 inner.settle();
             }
         });
@@ -151,8 +151,8 @@ pub unsafe extern "C" fn event_remove_timer(ev: *mut event) -> c_int {
         event_base::try_with(base, |inner| {
             if let Some(key) = known_key(inner, ev) {
                 inner.core.remove_event_timer(key);
-                let info = inner.core.event_info(key);
-                note(ev, info.map(|_| key), info);
+                let standing = inner.core.event_standing(key);
+                note(ev, (!standing.is_empty()).then_some(key), standing);
             }
         });
     }

@@ -200,7 +200,10 @@ impl Tester {
             priority: 0,
         };
         let key = shell.core.add_event(None, timer, Some(within), None);
-        let key = key.expect("a timer cannot fail").expect("it is pending");
+        let key = key
+            .expect("a timer cannot fail")
+            .key
+            .expect("it is pending");
         self.fired = false;
         shell.run(self, LoopFlags::ONCE).expect("it ends in time");
         assert!(

@@ -140,9 +140,9 @@ impl Tester {
             .core
             .add_event(self.keys[id], self.spec(id), timeout, driver)
         {
-            Ok(key) => {
+            Ok(now) => {
                 assert!(added, "another trigger than its neighbours");
-                self.keys[id] = key;
+                self.keys[id] = now.key;
             }
             Err(AddError::MixedTriggers) => assert!(!added, "the same trigger as its neighbours"),
             Err(error) => panic!("{error}"),
