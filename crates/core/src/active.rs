@@ -99,14 +99,28 @@ impl<T: Copy> ActiveQueues<T> {
         &self.nodes[id as usize].item
     }
 
+    #[inline]
     pub(crate) fn pop(&mut self, priority: usize) -> Option<T> {
-        let id = self.queues[priority].head;
-        if id == NO_NODE {
-            return None;
+        let queue = &mut self.queues[priority];
+        let id = queue.head;
+        let node = self.nodes.get_mut(id as usize)?;
+        let (item, next) = (node.item, node.next);
+        node.next = self.free;
+        self.free = id;
+        queue.head = next;
+        match self.nodes.get_mut(next as usize) {
+            Some(next) => next.prev = NO_NODE,
+            None => queue.tail = NO_NODE,
         }
-        let item = self.nodes[id as usize].item;
-        self.remove(id);
+        self.len -= 1;
         Some(item)
+    }
+
+    /// The item that is to be popped next.
+    #[inline]
+    pub(crate) fn first(&self, priority: usize) -> Option<&T> {
+        let id = self.queues[priority].head;
+        self.nodes.get(id as usize).map(|node| &node.item)
     }
 
     /// Takes a queued item out; `id` must be queued.

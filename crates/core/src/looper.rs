@@ -92,6 +92,7 @@ enum Phase {
 /// How much one pass may run before it looks for new events (`event_config_set_max_dispatch_interval`).
 #[derive(Clone, Copy, Debug)]
 struct Limits {
+    are_set: bool,
     callbacks: usize,
     interval: Option<u64>,
     from_priority: usize,
@@ -100,6 +101,7 @@ struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            are_set: false,
             callbacks: usize::MAX,
             interval: None,
             from_priority: 0,
@@ -195,6 +197,7 @@ impl<H: Host> Core<H> {
     ) {
         let callbacks = callbacks.unwrap_or(usize::MAX).max(1);
         self.run.limits = Limits {
+            are_set: callbacks < usize::MAX || interval.is_some(),
             callbacks,
             interval,
             from_priority,
@@ -207,7 +210,35 @@ impl<H: Host> Core<H> {
     }
 
     /// What the shell is to do next.
+    #[inline]
     pub fn step(&mut self) -> Step<H> {
+        match self.step_event() {
+            Some(fired) => Step::Event(fired),
+            None => self.step_whatever(),
+        }
+    }
+
+    /// The next step, if it is an event and nothing else has to be looked at: the hot path.
+    #[inline]
+    fn step_event(&mut self) -> Option<Fired<H::Event>> {
+        let Phase::Process(priority) = self.run.phase else {
+            return None;
+        };
+        let run = &self.run;
+        let stops = run.broken | run.carry_on | run.limits.are_set | run.just_read.is_some();
+        if stops || self.has_due() {
+            return None;
+        }
+        let Some(&Item::Event(slot, calls)) = self.active.first(priority) else {
+            return None;
+        };
+        self.active.pop(priority);
+        self.run.ran += 1;
+        Some(self.fire(slot, calls))
+    }
+
+    #[inline(never)]
+    fn step_whatever(&mut self) -> Step<H> {
         if self.has_due() {
             self.run.ran += 1;
             return Step::Stream(self.due.remove(0));
@@ -275,11 +306,15 @@ impl<H: Host> Core<H> {
         if let Some(now) = now {
             self.set_now(now);
         }
-        for (priority, item) in std::mem::take(&mut self.later) {
-            self.active.push(priority, item);
+        if !self.later.is_empty() {
+            for (priority, item) in std::mem::take(&mut self.later) {
+                self.active.push(priority, item);
+            }
         }
-        for key in std::mem::take(&mut self.again) {
-            self.resume(key);
+        if !self.again.is_empty() {
+            for key in std::mem::take(&mut self.again) {
+                self.resume(key);
+            }
         }
         while let Some(expired) = self.timers.expire(self.now) {
             let owner = match expired {
@@ -370,13 +405,11 @@ impl<H: Host> Core<H> {
                 return Some(Step::Stream(work));
             }
         }
-        // After a break, what is not sent stays to be sent.
-        let rest = self
-            .run
-            .sending
-            .split_off(self.run.sending_at.min(self.run.sending.len()));
-        self.unsent.extend(rest);
-        self.run.sending.clear();
+        if !self.run.sending.is_empty() {
+            // After a break, what is not sent stays to be sent.
+            let sent = self.run.sending_at.min(self.run.sending.len());
+            self.unsent.extend(self.run.sending.drain(..).skip(sent));
+        }
         self.run.running = None;
         let idle = self.pending == 0 && self.active_len() == 0 && self.again.is_empty();
         if self.run.broken || idle && self.run.ran > 0 {
@@ -449,8 +482,8 @@ impl<H: Host> Core<H> {
     }
 
     fn pass_is_long(&self, priority: usize) -> bool {
-        let limits = self.run.limits;
-        if priority < limits.from_priority || self.run.ran == 0 {
+        let limits = &self.run.limits;
+        if !limits.are_set || priority < limits.from_priority || self.run.ran == 0 {
             return false;
         }
         self.run.ran >= limits.callbacks
