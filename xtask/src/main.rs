@@ -18,6 +18,7 @@ cargo xtask bench [--quick] [CELLS...]   echo servers on libevent, ferrevent and
                                          a cell is CONNECTIONSxBYTESxDEPTH: 100x16kx1
 cargo xtask bench syscalls               system calls for each message
 cargo xtask bench buffer [--quick]       operations on evbuffers: time, instructions, heap
+cargo xtask bench base [--quick]         events, timers and idle bufferevents beside libevent
 cargo xtask compat [--check]             write COMPATIBILITY.md, or fail if it is out of date
 ";
 

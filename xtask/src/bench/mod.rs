@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: an echo server on libevent, on ferrevent and on nothing, in turn.
 
+mod base;
 mod buffer;
 mod cell;
 mod report;
@@ -26,8 +27,7 @@ const QUICK_ROUNDS: usize = 3;
 /// How long one measurement may take, connecting included.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// `cargo xtask bench [--quick] [CELLS...]`, `cargo xtask bench syscalls`, `cargo xtask bench buffer` and
-/// `cargo xtask bench tls`.
+/// `cargo xtask bench [--quick] [CELLS...]`, and `cargo xtask bench` with `syscalls`, `base`, `buffer` or `tls`.
 pub(crate) fn run(args: &[&str]) -> Result<(), String> {
     apt_install(&["gcc", "libc6-dev", "libevent-dev"]).map_err(|e| e.to_string())?;
     if let ["buffer", rest @ ..] = args {
@@ -35,6 +35,9 @@ pub(crate) fn run(args: &[&str]) -> Result<(), String> {
     }
     if args == ["tls"] {
         return tls::measure(&Programs::build()?);
+    }
+    if let ["base", rest @ ..] = args {
+        return base::run(&Programs::build()?, rest == ["--quick"]);
     }
     if args == ["syscalls"] {
         return syscalls::run(&Programs::build()?);
@@ -79,7 +82,8 @@ impl Programs {
         let dir = target_dir()?.join("bench");
         let sources = workspace_root().join("benches");
         for (program, libs) in [
-            ("echo_bufferevent", &["event"][..]),
+            ("base_costs", &["event"][..]),
+            ("echo_bufferevent", &["event"]),
             ("echo_epoll", &[]),
             ("echo_pair", &["event"]),
             ("load", &[]),
