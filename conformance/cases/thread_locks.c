@@ -112,3 +112,39 @@ CASE(thread_lock_debugging_as_it_was_spelled) {
     evthread_enable_lock_debuging();
     with_lock_debugging();
 }
+
+static struct event_base *logging_base;
+static struct event *logging_event;
+
+static void asks_the_base(int severity, const char *text) {
+    (void)text;
+    token("log %d added %d", severity,
+          event_base_get_num_events(logging_base, EVENT_BASE_COUNT_ADDED));
+    CHECK(event_del(logging_event) == 0);
+}
+
+/* A log callback that uses the base which complains. */
+static void complains(void) {
+    struct event_base *base = logging_base = new_base();
+    logging_event = new_event(base, -1, 0, traced, "other");
+    struct event *refused = new_event(base, SIGKILL, EV_SIGNAL, traced, "refused");
+    CHECK(add_ms(logging_event, 100000) == 0);
+    event_set_log_callback(asks_the_base);
+    step("add");
+    say("%d", event_add(refused, NULL));
+    event_set_log_callback(NULL);
+    say("added %d", event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED));
+    event_free(refused);
+    event_free(logging_event);
+    event_base_free(base);
+}
+
+CASE_DIFFERS(thread_log_callback_uses_the_base, "no deadlock",
+             "libevent calls it with the base's lock, which is not recursive, and hangs") {
+    CHECK(evthread_use_pthreads() == 0);
+    complains();
+}
+
+CASE(thread_log_callback_uses_the_base_without_locks) {
+    complains();
+}

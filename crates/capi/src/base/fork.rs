@@ -37,9 +37,9 @@ impl Inner {
         if ferrevent_sys::fork_generation() == self.forks {
             return;
         }
-        log::warn("event_base used after fork without event_reinit; doing that now");
+        self.complain("event_base used after fork without event_reinit; doing that now".to_owned());
         if let Err(error) = self.reinit() {
-            log::warn(&format!("event_reinit: {error}"));
+            self.complain(format!("event_reinit: {error}"));
         }
     }
 

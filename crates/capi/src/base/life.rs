@@ -53,6 +53,7 @@ pub(crate) fn new_base(config: &event_config) -> *mut event_base {
         forks: ferrevent_sys::fork_generation(),
         freed: false,
         options: config.driver_options(),
+        complaints: Vec::new(),
     };
     retired::take(event_base {
         leaf,

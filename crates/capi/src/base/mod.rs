@@ -118,6 +118,8 @@ pub(crate) struct Inner {
     forks: u32,
     freed: bool,
     options: ferrevent_sys::Options,
+    /// Lines for the log, whose function is the program's: it runs when nothing is borrowed any more.
+    complaints: Vec<String>,
 }
 
 impl event_base {
@@ -144,10 +146,17 @@ impl event_base {
         f: impl FnOnce(&mut Inner) -> R,
     ) -> Option<R> {
         // SAFETY: the memory of a base stays one; `leaf` does not change while it is in use.
-        let _held = unsafe { (*this).leaf.as_ref() }.map(Leaf::hold);
+        let held = unsafe { (*this).leaf.as_ref() }.map(Leaf::hold);
         // SAFETY: the lock, or the program's promise to use one thread, keeps others out, and by this function's
         // contract no outer call of it is still at work.
-        unsafe { (*(*this).inner.get()).as_mut() }.map(f)
+        let inner = unsafe { (*(*this).inner.get()).as_mut() }?;
+        let result = f(inner);
+        if !inner.complaints.is_empty() {
+            let complaints = std::mem::take(&mut inner.complaints);
+            drop(held);
+            complaints.iter().for_each(|line| log::warn(line));
+        }
+        Some(result)
     }
 
     /// Whether several threads may use the base at once.
@@ -167,6 +176,12 @@ impl Inner {
             &mut self.core,
             self.driver.as_mut().map(|driver| driver as &mut dyn Driver),
         )
+    }
+
+    /// Has a line written to the log, once the base is not borrowed any more.
+    #[cold]
+    pub(crate) fn complain(&mut self, line: String) {
+        self.complaints.push(line);
     }
 
     /// To be called before anything that starts a timeout.
@@ -195,7 +210,7 @@ impl Inner {
                 SignalChange::Unwatch(signal) => (signal, self.signals.unsubscribe(signal)),
             };
             if let Err(error) = result {
-                log::warn(&format!("signal {signal}: {error}"));
+                self.complain(format!("signal {signal}: {error}"));
                 applied = false;
             }
         }

@@ -106,7 +106,10 @@ unsafe fn next_step(base: *mut event_base) -> Next {
                 };
                 let ev = fired.cookie.0;
                 let Some((callback, fd, arg)) = events::take_fired(ev, &fired) else {
-                    log::warn("an event was initialised anew while it was pending; it is dropped");
+                    inner.complain(
+                        "an event was initialised anew while it was pending; it is dropped"
+                            .to_owned(),
+                    );
                     if let Some(key) = fired.key {
                         inner.core.del_event(key);
                     }

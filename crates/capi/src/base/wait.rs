@@ -65,8 +65,9 @@ impl Inner {
 
     fn sync(&mut self) {
         if let Some(driver) = &mut self.driver {
+            let complaints = &mut self.complaints;
             self.core.sync(driver, |failed| {
-                log::warn(&format!(
+                complaints.push(format!(
                     "descriptor {} is not watched: {}",
                     failed.fd, failed.error
                 ));

@@ -14,7 +14,6 @@ use super::{
     Bev, TRANSPORT, bev_of, guard_buffers, hold, kind_of, listen, set_public_fd, stage, with,
 };
 use crate::abi::bufferevent;
-use crate::log;
 
 /// Why no connection attempt began.
 struct Refused;
@@ -85,11 +84,11 @@ unsafe fn begin(bev: *mut Bev, fd: c_int, kind: Kind, begun: Connect) -> Result<
         with(bev, |inner, key| {
             listen(inner, bev, key);
             let (core, driver) = inner.parts();
-            core.start_connect(key, fd, kind, begun, driver)
-                .map_err(|error| {
-                    log::warn(&format!("bufferevent_socket_connect: {error}"));
-                    Refused
-                })
+            let started = core.start_connect(key, fd, kind, begun, driver);
+            started.map_err(|error| {
+                inner.complain(format!("bufferevent_socket_connect: {error}"));
+                Refused
+            })
         })
     }
 }

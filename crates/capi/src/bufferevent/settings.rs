@@ -11,9 +11,8 @@ use super::{bev_of, guard_buffers, hold, kind_of, listen, set_public_fd, stage, 
 use crate::abi::{
     bufferevent, bufferevent_data_cb, bufferevent_event_cb, event_watermark, evutil_socket_t,
 };
-use crate::base::{dirs, event_base};
+use crate::base::{Inner, dirs, event_base};
 use crate::event::nanoseconds;
-use crate::log;
 
 /// `bufferevent_setcb`
 ///
@@ -83,17 +82,18 @@ pub unsafe extern "C" fn bufferevent_enable(bev: *mut bufferevent, what: c_short
         let _held = hold(bev);
         with(bev, |inner, key| {
             let (core, driver) = inner.parts();
-            status(core.enable(key, dirs(what), driver))
+            let enabled = core.enable(key, dirs(what), driver);
+            status(inner, enabled)
         })
     }
 }
 
 /// 0 or -1; what went wrong is logged where libevent logs it.
-fn status(result: std::io::Result<()>) -> c_int {
+fn status(inner: &mut Inner, result: std::io::Result<()>) -> c_int {
     match result {
         Ok(()) => 0,
         Err(error) => {
-            log::warn(&format!("bufferevent: {error}"));
+            inner.complain(format!("bufferevent: {error}"));
             -1
         }
     }

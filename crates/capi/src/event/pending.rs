@@ -55,7 +55,7 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
                     if refused { -1 } else { 0 }
                 }
                 Err(error) => {
-                    log::warn(&format!("event_add: {error} [fd {}]", (*ev).ev_fd));
+                    inner.complain(format!("event_add: {error} [fd {}]", (*ev).ev_fd));
                     -1
                 }
             }
