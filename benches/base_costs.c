@@ -11,6 +11,8 @@
  * operations, and their nanoseconds (or bytes) altogether. What is measured is in functions of their
  * own, row_NAME, so that a profiler can count their instructions; passes=20 makes the runs short
  * enough for that. */
+#define _GNU_SOURCE
+
 #include "bench.h"
 
 #include <dlfcn.h>
