@@ -1,0 +1,10 @@
+//! DNS: `replies` of the tests' module `fuzzed`. `crates/dns/tests/corpus.rs` replays `corpus/dns_replies` without the fuzzer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[allow(dead_code)]
+#[path = "../../crates/dns/tests/fuzzed/mod.rs"]
+mod fuzzed;
+
+fuzz_target!(|input: &[u8]| fuzzed::replies(input));
