@@ -74,6 +74,8 @@ pub use ferrevent_core::buffer::{
 };
 pub use ferrevent_core::driver;
 pub use ferrevent_core::{Counts, Dirs, LoopEnd, LoopFlags, Mode, Watermark, What};
+#[doc(inline)]
+pub use ferrevent_http as http;
 pub use ferrevent_sys::{Appender, Method};
 
 pub use crate::base::Base;
@@ -81,8 +83,6 @@ pub use crate::bufferevent::{
     BufferEvent, BufferEventBuilder, BufferMut, Callbacks, Condition, Handler, Listens, Progress,
     RateGroup, RateLimit, Stage,
 };
-#[cfg(feature = "tls")]
-pub use crate::bufferevent::{TlsSession, tls_client_config};
 pub use crate::builder::{Builder, Warning};
 pub use crate::error::{Error, Result};
 pub use crate::event::{Event, Pending};
@@ -104,9 +104,6 @@ pub mod guide {
 
     #[doc = include_str!("../docs/names.md")]
     pub mod names {}
-    #[cfg(feature = "tls")]
-    #[doc = include_str!("../docs/tls.md")]
-    pub mod tls {}
 
     #[doc = include_str!("../docs/coming_from_libevent.md")]
     pub mod coming_from_libevent {}

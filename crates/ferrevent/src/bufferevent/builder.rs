@@ -185,8 +185,6 @@ pub(super) fn slot_without_socket() -> StreamSlot {
         output: frozen(End::Front),
         handler: Seat::Empty,
         freed: false,
-        #[cfg(feature = "tls")]
-        secure: None,
         rare: None,
     }
 }

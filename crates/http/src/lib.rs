@@ -1,0 +1,32 @@
+//! What HTTP needs of texts: URIs, queries, percent coding, and which headers there can be.
+//!
+//! - [`Uri`] takes a URI or a relative reference of RFC 3986 apart, changes its parts, and puts it together again
+//!   (libevent: `evhttp_uri_parse`, `evhttp_uri_join` and the functions between them).
+//! - [`query::parse`] gives the names and values of a query (`evhttp_parse_query_str`).
+//! - [`percent`] encodes and decodes (`evhttp_uriencode`, `evhttp_uridecode`).
+//! - [`header`] says which names and values a header may have (`evhttp_add_header`).
+//! - [`html::escape`] makes a text harmless in HTML (`evhttp_htmlescape`).
+//!
+//! Nothing here does input or output, and nothing panics, whatever the bytes are.
+//!
+//! ```
+//! use ferrevent_http::{Uri, query};
+//!
+//! let uri: Uri = "http://example.com:8042/over/there?name=ferret&of=the+year#nose".parse()?;
+//! assert_eq!(uri.host(), Some("example.com"));
+//! assert_eq!(uri.port(), Some(8042));
+//! let pairs = query::parse(uri.query().unwrap_or_default())?;
+//! assert_eq!(pairs[1].name, b"of");
+//! assert_eq!(pairs[1].value, b"the year");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod header;
+pub mod html;
+pub mod percent;
+pub mod query;
+mod uri;
+
+pub use uri::{BadUri, Conformance, Uri};
