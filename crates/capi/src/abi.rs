@@ -138,6 +138,35 @@ pub struct evbuffer_cb_info {
 pub type evbuffer_cb_func =
     Option<unsafe extern "C" fn(*mut evbuffer, *const evbuffer_cb_info, *mut c_void)>;
 
+/// `struct evkeyval`: a header, or a part of a query.
+#[repr(C)]
+pub struct evkeyval {
+    /// Its place in the list.
+    pub next: evkeyval_entry,
+    /// A string.
+    pub key: *mut c_char,
+    /// A string.
+    pub value: *mut c_char,
+}
+
+/// `TAILQ_ENTRY(evkeyval)`
+#[repr(C)]
+pub struct evkeyval_entry {
+    /// The next one, or NULL.
+    pub tqe_next: *mut evkeyval,
+    /// What points to this one: the `tqe_next` of the one before, or the head's `tqh_first`.
+    pub tqe_prev: *mut *mut evkeyval,
+}
+
+/// `struct evkeyvalq`: a list of those. Allocated and walked by the program.
+#[repr(C)]
+pub struct evkeyvalq {
+    /// The first one, or NULL.
+    pub tqh_first: *mut evkeyval,
+    /// Where the next one is to be linked: the `tqe_next` of the last one, or `tqh_first`.
+    pub tqh_last: *mut *mut evkeyval,
+}
+
 /// `event_log_cb`
 pub type event_log_cb = Option<unsafe extern "C" fn(c_int, *const c_char)>;
 
@@ -203,3 +232,6 @@ assert_layout!(
     n_added = 8,
     n_deleted = 16
 );
+assert_layout!(evkeyval_entry, 16, tqe_next = 0, tqe_prev = 8);
+assert_layout!(evkeyval, 32, next = 0, key = 16, value = 24);
+assert_layout!(evkeyvalq, 16, tqh_first = 0, tqh_last = 8);

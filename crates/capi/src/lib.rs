@@ -17,6 +17,7 @@ pub mod debug;
 pub mod dns;
 pub mod event;
 pub mod finalize;
+pub mod http;
 pub mod inspect;
 pub mod listener;
 mod lock;

@@ -1,6 +1,6 @@
 //! Memory that crosses the border: what C frees, it must be able to free (`event_set_mem_functions`).
 
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// `malloc`'s type.
@@ -43,6 +43,20 @@ pub(crate) fn allocate(size: usize) -> *mut c_void {
     let function: Allocate = unsafe { std::mem::transmute(function) };
     // SAFETY: a program that sets its own functions promises that they behave like `malloc`.
     function.map_or(std::ptr::null_mut(), |function| unsafe { function(size) })
+}
+
+/// `text` as a C string for the program to free, or NULL. It has no zero byte in it, or its length is told in some
+/// other way.
+pub(crate) fn string(text: &[u8]) -> *mut c_char {
+    let string = allocate(text.len() + 1).cast::<u8>();
+    if !string.is_null() {
+        // SAFETY: there is room for the text and one byte more.
+        unsafe {
+            std::ptr::copy_nonoverlapping(text.as_ptr(), string, text.len());
+            string.add(text.len()).write(0);
+        }
+    }
+    string.cast()
 }
 
 /// Gives back what [`allocate`] gave.

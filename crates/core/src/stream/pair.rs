@@ -83,10 +83,8 @@ impl<H: Host> Core<H> {
         } else {
             self.consider_move(key);
         }
-        if flushing {
-            for end in [key, target] {
-                self.tell_end(end);
-            }
+        for end in [key, target] {
+            self.tell_end(end);
         }
         self.weigh_sink(key);
         self.weigh_ending(key);
