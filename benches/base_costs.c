@@ -5,6 +5,7 @@
  *   base_costs calls                  event_active, event_base_once, a pass with nothing to do
  *   base_costs timers n=100000        timers, each with a timeout of its own
  *   base_costs common n=100000        timers that share a common timeout
+ *   base_costs streams n=100000       messages of 64 bytes through a pair, and through a filter
  *   base_costs memory n=10000         bytes of the heap for each
  *
  * The first line of output is the library in use; each other one is a row's name, how many
@@ -16,6 +17,7 @@
 #include "bench.h"
 
 #include <dlfcn.h>
+#include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <malloc.h>
@@ -298,6 +300,82 @@ static void common_timeout(void)
 	timers();
 }
 
+/* ---- bufferevents without descriptors ---- */
+
+/* What is on its way at a time. */
+#define WINDOW 4
+#define MESSAGE 64
+
+static struct bufferevent *ends[2];
+static const char message[MESSAGE];
+
+static void on_message(struct bufferevent *bev, void *arg)
+{
+	struct evbuffer *input = bufferevent_get_input(bev);
+	size_t length = evbuffer_get_length(input);
+
+	(void)arg;
+	evbuffer_drain(input, length);
+	fired += length / MESSAGE;
+	if (fired >= n)
+		event_base_loopbreak(base);
+	else
+		for (; length >= MESSAGE; length -= MESSAGE)
+			bufferevent_write(ends[0], message, MESSAGE);
+}
+
+static enum bufferevent_filter_result pass_on(struct evbuffer *src, struct evbuffer *dst,
+    ev_ssize_t limit, enum bufferevent_flush_mode mode, void *context)
+{
+	(void)limit, (void)mode, (void)context;
+	if (!evbuffer_get_length(src))
+		return BEV_NEED_MORE;
+	evbuffer_add_buffer(dst, src);
+	return BEV_OK;
+}
+
+static void make_ends(int filtered)
+{
+	if (bufferevent_pair_new(base, BEV_OPT_CLOSE_ON_FREE, ends))
+		die("bufferevent_pair_new");
+	if (filtered)
+		ends[1] = bufferevent_filter_new(ends[1], pass_on, pass_on, BEV_OPT_CLOSE_ON_FREE,
+		    NULL, NULL);
+	bufferevent_setcb(ends[1], on_message, NULL, NULL, NULL);
+	for (int i = 0; i < 2; i++)
+		bufferevent_enable(ends[i], EV_READ | EV_WRITE);
+	fired = 0;
+	for (int i = 0; i < WINDOW; i++)
+		bufferevent_write(ends[0], message, MESSAGE);
+}
+
+static void free_ends(void)
+{
+	bufferevent_free(ends[0]);
+	bufferevent_free(ends[1]);
+}
+
+ROW row_pair(void)
+{
+	event_base_dispatch(base);
+}
+
+/* Not by event_base_dispatch: two functions that are the same would become one. */
+ROW row_filter(void)
+{
+	event_base_loop(base, 0);
+}
+
+static void streams(void)
+{
+	make_ends(0);
+	MEASURE(pair, n);
+	free_ends();
+	make_ends(1);
+	MEASURE(filter, n);
+	free_ends();
+}
+
 /* ---- memory ---- */
 
 static uint64_t heap(void)
@@ -363,6 +441,7 @@ int main(int argc, char **argv)
 		{ "calls", calls },
 		{ "timers", timers },
 		{ "common", common_timeout },
+		{ "streams", streams },
 		{ "memory", memory },
 	};
 

@@ -337,13 +337,15 @@ CASE(pair_options) /* 11, 12 */
 {
     struct bufferevent *pair[2];
     struct event_base *base = new_base();
-    say("%d", bufferevent_pair_new(base, BEV_OPT_UNLOCK_CALLBACKS, pair));
-    say("%d", bufferevent_pair_new(base, BEV_OPT_THREADSAFE, pair));
-    int made = bufferevent_pair_new(base, BEV_OPT_UNLOCK_CALLBACKS | BEV_OPT_DEFER_CALLBACKS, pair);
-    say("%d", made);
-    if (made == 0) {
-        bufferevent_free(pair[0]);
-        bufferevent_free(pair[1]);
+    const int options[] = {BEV_OPT_UNLOCK_CALLBACKS, BEV_OPT_THREADSAFE,
+                           BEV_OPT_UNLOCK_CALLBACKS | BEV_OPT_DEFER_CALLBACKS};
+    for (int i = 0; i < 3; i++) {
+        int made = bufferevent_pair_new(base, options[i], pair);
+        say("%d", made);
+        if (made == 0) {
+            bufferevent_free(pair[0]);
+            bufferevent_free(pair[1]);
+        }
     }
     event_base_free(base);
 }

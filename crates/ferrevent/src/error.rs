@@ -50,6 +50,10 @@ pub enum Error {
     /// A rate of nothing, a burst below the rate, or a tick below a millisecond.
     #[error("no rate limit")]
     RateLimit,
+    /// TLS refuses: the peer's certificate, what it sent, or the configuration.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
     /// A base with a driver of one's own has no sockets and signals of the operating system.
     #[error("the base does not run on the operating system")]
     NotOnSystem,

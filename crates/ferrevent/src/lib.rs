@@ -83,6 +83,8 @@ pub use crate::bufferevent::{
     BufferEvent, BufferEventBuilder, BufferMut, Callbacks, Condition, Handler, Listens, Progress,
     RateGroup, RateLimit, Stage,
 };
+#[cfg(feature = "tls")]
+pub use crate::bufferevent::{TlsSession, tls_client_config};
 pub use crate::builder::{Builder, Warning};
 pub use crate::error::{Error, Result};
 pub use crate::event::{Event, Pending};
@@ -104,6 +106,9 @@ pub mod guide {
 
     #[doc = include_str!("../docs/names.md")]
     pub mod names {}
+    #[cfg(feature = "tls")]
+    #[doc = include_str!("../docs/tls.md")]
+    pub mod tls {}
 
     #[doc = include_str!("../docs/coming_from_libevent.md")]
     pub mod coming_from_libevent {}

@@ -16,6 +16,10 @@ use ferrevent_workbench::{Folder, HALF_REACHABLE, HOSTS, REACHABLE, in_black_hol
 /// Set in the process that runs in the namespace, which is this test once more.
 const INSIDE: &str = "FERREVENT_IN_BLACK_HOLE";
 
+/// 250 ms belong to the first attempt, counted from the beginning of a pass of the loop. What is much quicker has not
+/// met a black hole.
+const FIRST_ATTEMPT: Duration = Duration::from_millis(200);
+
 /// A busy machine makes it longer, never shorter: one good run of these shows what the library does.
 const RUNS: usize = 5;
 
@@ -50,10 +54,7 @@ fn connect_by_name() {
     let mut times = Vec::new();
     for _ in 0..RUNS {
         let time = connect_once();
-        assert!(
-            time >= Duration::from_millis(250),
-            "{time:?}: was there a black hole?"
-        );
+        assert!(time >= FIRST_ATTEMPT, "{time:?}: was there a black hole?");
         times.push(time);
         if time < Duration::from_millis(300) {
             return;

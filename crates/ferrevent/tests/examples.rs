@@ -193,6 +193,16 @@ fn the_client_says_what_went_wrong() {
 }
 
 /// Sends all of `text` and its end, and gives back all that comes.
+#[test]
+fn the_tls_client_gets_its_text_back() {
+    let output = Command::new(example("tls_echo"))
+        .args(["hello", "world"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"hello world\n");
+}
+
 fn exchange(client: &TcpStream, text: &[u8]) -> Vec<u8> {
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -327,6 +337,7 @@ fn build_examples(profile: &Path) {
     BUILT.call_once(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--examples", "--package", "ferrevent"]);
+        cargo.args(["--features", "tls"]);
         cargo.arg("--target-dir").arg(profile.parent().unwrap());
         if profile.ends_with("release") {
             cargo.arg("--release");

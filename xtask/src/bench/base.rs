@@ -16,7 +16,7 @@ const QUICK_ROUNDS: usize = 3;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// The program's groups of rows, each with so many events, and whether it is short enough to count instructions.
-const GROUPS: [(&str, u32, bool); 8] = [
+const GROUPS: [(&str, u32, bool); 10] = [
     ("descriptors", 1_000, true),
     // With those that the program has besides, within the limit of 20,000 descriptors that some systems have.
     ("descriptors", 10_000, false),
@@ -26,6 +26,8 @@ const GROUPS: [(&str, u32, bool); 8] = [
     ("timers", 1_000_000, false),
     ("common", 1_000, true),
     ("common", 1_000_000, false),
+    ("streams", 10_000, true),
+    ("streams", 1_000_000, false),
 ];
 const MEMORY: (&str, u32) = ("memory", 10_000);
 
@@ -247,6 +249,8 @@ fn title(row: &str) -> &str {
         "timer_push_back" => "timer: push back",
         "timer_del" => "timer: delete",
         "timer_fire" => "timer: fire",
+        "pair" => "a message of 64 bytes through a pair, four on their way",
+        "filter" => "the same, with a filter at the receiving end",
         "descriptor_event" => "event on a descriptor of its own, added",
         "timer_event" => "timer, added",
         "idle_bufferevent" => "bufferevent on a socket, idle",

@@ -83,8 +83,10 @@ impl<H: Host> Core<H> {
         } else {
             self.consider_move(key);
         }
-        for end in [key, target] {
-            self.tell_end(end);
+        if flushing {
+            for end in [key, target] {
+                self.tell_end(end);
+            }
         }
         self.weigh_sink(key);
         self.weigh_ending(key);

@@ -185,6 +185,8 @@ pub(super) fn slot_without_socket() -> StreamSlot {
         output: frozen(End::Front),
         handler: Seat::Empty,
         freed: false,
+        #[cfg(feature = "tls")]
+        secure: None,
         rare: None,
     }
 }

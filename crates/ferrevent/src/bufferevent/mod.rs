@@ -19,6 +19,8 @@ mod handler;
 mod pair;
 mod rate;
 mod stage;
+#[cfg(feature = "tls")]
+mod tls;
 mod work;
 
 use std::any::Any;
@@ -37,6 +39,8 @@ pub use self::bytes::BufferMut;
 pub use self::handler::{Callbacks, Condition, Handler, Listens};
 pub use self::rate::{RateGroup, RateLimit};
 pub use self::stage::{Progress, Stage};
+#[cfg(feature = "tls")]
+pub use self::tls::{TlsSession, tls_client_config};
 use crate::base::Base;
 use crate::dns::Lookup;
 use crate::error::{Error, Result};
@@ -82,6 +86,8 @@ pub(crate) struct StreamSlot {
     handler: Seat<dyn Handler>,
     /// The user has freed it; the loop closes the descriptor in its time.
     pub(crate) freed: bool,
+    #[cfg(feature = "tls")]
+    secure: Option<Box<tls::Secure>>,
     rare: Option<Box<Rare>>,
 }
 
@@ -373,7 +379,13 @@ impl BufferEvent {
         slot.freed = true;
         let handler = std::mem::replace(&mut slot.handler, Seat::Empty);
         let key = slot.key;
-        base.core.free_stream(key);
+        #[cfg(feature = "tls")]
+        let told = base.secure_free(self);
+        #[cfg(not(feature = "tls"))]
+        let told = false;
+        if !told {
+            base.core.free_stream(key);
+        }
         drop(handler);
         true
     }

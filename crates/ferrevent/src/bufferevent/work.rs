@@ -15,6 +15,23 @@ impl Base {
             return;
         };
         let callbacks = match io {
+            #[cfg(feature = "tls")]
+            Io::Read { fd, kind, limit } if slot.secure.is_some() => {
+                let outcome = self.secure_read(cookie, fd, kind, limit);
+                let len = self.streams.get(cookie).map_or(0, |slot| slot.input.len());
+                self.core.handle_read(key, outcome, len)
+            }
+            #[cfg(feature = "tls")]
+            Io::Write { fd, kind, limit } if slot.secure.is_some() => {
+                let outcome = self.secure_write(cookie, fd, kind, limit);
+                let len = self.secure_unsent(cookie);
+                self.core.handle_written(key, outcome, len)
+            }
+            #[cfg(feature = "tls")]
+            Io::Handshake { fd, kind } => {
+                let outcome = self.secure_handshake(cookie, fd, kind);
+                self.core.handle_handshake(key, outcome)
+            }
             Io::Read { fd, kind, limit } => {
                 let outcome = self.transport.read(fd, kind, &mut slot.input, limit);
                 self.core.handle_read(key, outcome, slot.input.len())
@@ -29,7 +46,7 @@ impl Base {
             }
             Io::Dial => self.dial(cookie, key),
             Io::FinishAttempt { fd } => self.finish_attempt(cookie, key, fd),
-            // Nothing is secured yet.
+            #[cfg(not(feature = "tls"))]
             Io::Handshake { .. } => return,
             Io::Call(callbacks) => callbacks,
             Io::Process { dir, mode, limit } => {

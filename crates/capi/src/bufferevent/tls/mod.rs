@@ -274,7 +274,7 @@ pub(super) unsafe fn finalize(bev: *mut Bev) {
         let below = bev_of(lower);
         if owner {
             let left = (*(*lower).output).buffer.len();
-            let is_socket = (*lower).ev_read.ev_fd >= 0 && session_of(below).is_null();
+            let is_socket = (*lower).ev_read.ev_fd >= 0;
             if drains && is_socket && left > 0 {
                 let _held = hold(below);
                 with(below, |inner, key| {
