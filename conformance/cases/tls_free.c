@@ -507,3 +507,78 @@ CASE(tls_renegotiate_in_1_2) {
 CASE(tls_renegotiation_refused) {
     renegotiate(false);
 }
+
+/* Hands the session to a bufferevent on another base from the first one's callback, as coturn does
+ * between its threads. */
+struct handover {
+    struct event_base *base;
+    struct end *next;
+    SSL *ssl;
+    int fd;
+};
+
+static void hand_over(struct end *end) {
+    struct handover *to = end->extra;
+    bufferevent_free(end->bev);
+    end->bev = NULL;
+    watch(to->next, "next",
+          bufferevent_openssl_socket_new(to->base, to->fd, to->ssl, BUFFEREVENT_SSL_OPEN, 0));
+    bufferevent_enable(to->next->bev, EV_READ);
+    write_letters(to->next->bev, 20);
+}
+
+static void run_handover(int options, bool frees_session) {
+    struct tls_scene s;
+    struct end next;
+    int fd[2];
+    s.base = new_base();
+    unix_pair(fd);
+    struct handover to = {new_base(), &next, counted(true), fd[0]};
+    watch(&s.a, "first",
+          bufferevent_openssl_socket_new(s.base, fd[0], to.ssl, BUFFEREVENT_SSL_ACCEPTING, options));
+    s.a.drain = true;
+    s.a.on_read = hand_over;
+    s.a.extra = &to;
+    s.peer = tls_session(false);
+    s.peer_fd = fd[1];
+    CHECK(SSL_set_fd(s.peer, fd[1]) == 1);
+    SSL_set_connect_state(s.peer);
+    bufferevent_enable(s.a.bev, EV_READ);
+    step("handshake");
+    shake_hands(&s);
+    settle(s.base);
+    step("first");
+    peer_send(&s, 10);
+    settle(s.base);
+    step("next");
+    settle(to.base);
+    say("peer %zu", peer_receive(&s));
+    step("next");
+    peer_send(&s, 30);
+    settle(to.base);
+    settle(s.base);
+    bufferevent_free(next.bev);
+    if (frees_session) {
+        SSL_free(to.ssl);
+        settle(to.base);
+    } else {
+        settle(to.base);
+        SSL_free(to.ssl);
+    }
+    show("at last", fd[0]);
+    close(fd[0]);
+    event_base_free(to.base);
+    close_tls(&s);
+}
+
+CASE(tls_session_moves_to_another_bufferevent) {
+    run_handover(0, false);
+}
+
+CASE(tls_session_moves_in_a_deferred_callback) {
+    run_handover(BEV_OPT_DEFER_CALLBACKS, false);
+}
+
+CASE(tls_session_is_freed_right_after_its_bufferevent) {
+    run_handover(0, true);
+}

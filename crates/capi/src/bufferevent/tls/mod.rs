@@ -238,6 +238,9 @@ pub(super) unsafe fn free(bev: *mut Bev) -> bool {
             let stream = stream.filter(|stream| stream.is_at_rest() && !stream.is_freed());
             stream.map(|stream| stream.kind())
         });
+        if !owner {
+            session::let_go(bev, session, fd, kind.unwrap_or(Kind::Stream));
+        }
         let kind = kind.filter(|_| owner);
         let ends = kind.is_some();
         let unsent = kind.map_or(0, |kind| session::shut_down(bev, session, fd, kind));
@@ -370,7 +373,7 @@ pub unsafe extern "C" fn ferrevent_tls_renegotiate(bev: *mut bufferevent) -> c_i
             return -1;
         }
         let (api, ssl) = ((*session).api, (*session).ssl);
-        if (api.ssl_renegotiate)(ssl) < 0 {
+        if ssl.is_null() || (api.ssl_renegotiate)(ssl) < 0 {
             return -1;
         }
         (api.err_clear_error)();

@@ -328,24 +328,62 @@ pub(super) unsafe fn shut_down(bev: *mut Bev, session: *mut Session, fd: Fd, kin
     }
 }
 
+/// Lets go of an SSL object that the program keeps. The program may free it now, or put it into another bufferevent,
+/// on another thread too, long before this one is finalized: it is not touched any more.
+///
+/// # Safety
+/// As for [`handshake`]; the bufferevent has been freed.
+pub(super) unsafe fn let_go(bev: *mut Bev, session: *mut Session, fd: Fd, kind: Kind) {
+    // SAFETY: by this function's contract the SSL object is still alive; no reference into the session is.
+    unsafe {
+        // In a callback of OpenSSL's `leave` has to do it.
+        if (*session).busy || (*session).ssl.is_null() {
+            return;
+        }
+        if (*session).lower.is_none() && (*session).failure.is_none() {
+            // To TLS it has been said. What does not go now is lost, and so is the connection.
+            let _ = flush(bev, session, fd, kind);
+        }
+        part(&mut *session);
+        (*session).ssl = ptr::null_mut();
+    }
+}
+
+/// Takes our BIO out of an SSL object, as libevent leaves it: on its descriptor.
+unsafe fn part(session: &mut Session) {
+    let api = session.api;
+    // SAFETY: the caller's SSL object is alive, and its BIO is still the one that it got from us, or another one of the
+    // program's, and then ours is gone.
+    unsafe {
+        if (api.ssl_get_rbio)(session.ssl) != session.bio {
+            return;
+        }
+        bio::detach(api, session.bio);
+        if session.lower.is_none() && session.wire.fd >= 0 {
+            (api.ssl_set_fd)(session.ssl, session.wire.fd);
+        }
+    }
+}
+
 /// Lets go of the SSL object, whose owner may go on with it, or frees it.
 ///
 /// # Safety
 /// The session is not used any more.
-pub(super) unsafe fn leave(session: Box<Session>, frees: bool) {
+pub(super) unsafe fn leave(mut session: Box<Session>, frees: bool) {
     let api = session.api;
-    // SAFETY: by this function's contract; an SSL object that is not ours is the program's, which keeps it alive, and
-    // its BIO is still the one that it got from us, or another one of the program's, and then ours is gone.
+    if session.ssl.is_null() {
+        return;
+    }
+    // SAFETY: by this function's contract; the SSL object is ours, or was in use when the program freed the bufferevent,
+    // so that it has to live until OpenSSL has returned, which is when this comes.
     unsafe {
-        let ours = (api.ssl_get_rbio)(session.ssl) == session.bio;
-        if ours {
-            bio::detach(api, session.bio);
-        }
-        if frees {
+        if !frees {
+            part(&mut session);
+        } else {
+            if (api.ssl_get_rbio)(session.ssl) == session.bio {
+                bio::detach(api, session.bio);
+            }
             (api.ssl_free)(session.ssl);
-        } else if ours && session.lower.is_none() && session.wire.fd >= 0 {
-            // As libevent leaves it: on its descriptor.
-            (api.ssl_set_fd)(session.ssl, session.wire.fd);
         }
     }
 }
@@ -355,6 +393,10 @@ unsafe fn call(session: *mut Session, f: impl FnOnce(&'static Api, *mut Ssl) -> 
     // SAFETY: the session is alive; between the two looks at it the program's callbacks may run.
     unsafe {
         let (api, ssl) = ((*session).api, (*session).ssl);
+        if ssl.is_null() {
+            // The bufferevent has been freed.
+            return Step::Ended(End::Dirty);
+        }
         (*session).busy = true;
         (api.err_clear_error)();
         let result = f(api, ssl);
