@@ -18,6 +18,7 @@ const NEEDED_BY_SLOW: &[&str] = &["memcached", "strace", "tmux", "valgrind"];
 /// What some of the slow tests use, which say that they are skipped without it.
 const USED_BY_SLOW: &[&str] = &[
     "bind9-dnsutils",
+    "coturn",
     "gearman-job-server",
     "gearman-tools",
     "nsd",
