@@ -6,7 +6,9 @@
 #![allow(non_camel_case_types, reason = "these are C's names")]
 
 use std::ffi::{c_char, c_int, c_short, c_void};
+use std::sync::atomic::AtomicU8;
 
+use ferrevent_core::Options;
 use libc::{ssize_t, timeval};
 
 pub use libc::iovec as evbuffer_iovec;
@@ -110,6 +112,10 @@ pub struct bufferevent {
     pub timeout_write: timeval,
     /// Mirrors the core's.
     pub enabled: c_short,
+    /// The library's own, where the header leaves a gap: what it was made with.
+    pub(crate) options: Options,
+    /// How many of the three (the bufferevent and its buffers, which deferred callbacks may keep) need this memory.
+    pub(crate) in_use: AtomicU8,
 }
 
 /// `struct evbuffer_ptr`

@@ -157,7 +157,7 @@ pub unsafe extern "C" fn bufferevent_trigger_event(
     unsafe {
         let error = *libc::__errno_location();
         let _held = hold(bev);
-        let defers = (*bev).options.contains(Options::DEFER_CALLBACKS);
+        let defers = (*bev).public.options.contains(Options::DEFER_CALLBACKS);
         // No flag at all is an event too, as long as it need not be remembered.
         let bare = event.is_empty() && !defers && !how.contains(Trigger::DEFER);
         call_now(bev, |inner, key| {

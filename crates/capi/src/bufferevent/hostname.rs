@@ -7,14 +7,14 @@
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 use ferrevent_dns::{AddressError, AddressList};
 use ferrevent_sys::Address;
 use libc::addrinfo;
 
 use super::connect::{connect_to_one_of, report_failure, stop_dialing};
-use super::{Bev, bev_of, hold, stage, with};
+use super::{Bev, bev_of, hold, special, stage, with};
 use crate::abi::bufferevent;
 use crate::base::event_base;
 use crate::dns::{self, Started, evdns_base, evdns_request};
@@ -47,7 +47,9 @@ pub unsafe extern "C" fn bufferevent_socket_connect_hostname(
         let bev = stage::bottom(bev);
         forget_look_up(bev);
         stop_dialing(bev);
-        (*bev).dns_error = 0;
+        if let Some(special) = &mut (*bev).special {
+            special.dns_error = 0;
+        }
         let hostname = CStr::from_ptr(hostname);
         if dns.is_null() {
             match look_up(hostname, family, port) {
@@ -59,7 +61,7 @@ pub unsafe extern "C" fn bufferevent_socket_connect_hostname(
         with(bev, |inner, key| inner.core.retain(key));
         match dns::look_up_for(bev, dns, hostname.to_bytes(), family, port) {
             Started::Waiting(request) => {
-                (*bev).dns_request = request;
+                special(bev).dns_request = NonNull::new(request);
                 with(bev, |inner, key| inner.core.set_looking_up(key, true));
             }
             Started::Known(result) => {
@@ -83,8 +85,8 @@ pub(crate) unsafe fn looked_up(
     // SAFETY: by this function's contract.
     unsafe {
         let _held = hold(bev);
-        if ptr::eq((*bev).dns_request, request) {
-            (*bev).dns_request = ptr::null_mut();
+        if special(bev).dns_request == NonNull::new(request) {
+            special(bev).dns_request = None;
             with(bev, |inner, key| inner.core.set_looking_up(key, false));
             connect(bev, result);
         }
@@ -100,7 +102,7 @@ pub(crate) unsafe fn look_up_discarded(bev: *mut Bev) {
     // SAFETY: by this function's contract.
     unsafe {
         let _held = hold(bev);
-        (*bev).dns_request = ptr::null_mut();
+        special(bev).dns_request = None;
         release(bev);
     }
 }
@@ -113,12 +115,14 @@ pub(super) unsafe fn forget_look_up(bev: *mut Bev) {
     // SAFETY: by this function's contract. A request that is noted is alive: its task takes it off this note, with the
     // lock held, before it goes.
     unsafe {
-        let request = std::mem::replace(&mut (*bev).dns_request, ptr::null_mut());
-        if request.is_null() {
+        let Some(special) = &mut (*bev).special else {
             return;
-        }
+        };
+        let Some(request) = special.dns_request.take() else {
+            return;
+        };
         with(bev, |inner, key| inner.core.set_looking_up(key, false));
-        dns::cancel(request);
+        dns::cancel(request.as_ptr());
     }
 }
 
@@ -150,7 +154,7 @@ unsafe fn connect(bev: *mut Bev, result: Result<AddressList, AddressError>) {
 unsafe fn give_up(bev: *mut Bev, error: c_int) {
     // SAFETY: the caller's bufferevent is live and its lock held.
     unsafe {
-        (*bev).dns_error = error;
+        special(bev).dns_error = error;
         report_failure(bev, 0);
     }
 }
@@ -197,6 +201,9 @@ pub unsafe extern "C" fn bufferevent_socket_get_dns_error(bev: *mut bufferevent)
     // SAFETY: by this function's contract; what is below a filter has the same lock.
     unsafe {
         let _held = hold(bev);
-        (*stage::bottom(bev)).dns_error
+        (*stage::bottom(bev))
+            .special
+            .as_ref()
+            .map_or(0, |special| special.dns_error)
     }
 }

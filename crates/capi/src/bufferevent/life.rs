@@ -110,18 +110,13 @@ pub(super) unsafe fn build(
                     tv_usec: 0,
                 },
                 enabled: c_short::from(Dirs::WRITE.bits()),
+                options,
+                in_use: AtomicU8::new(3),
             },
             key,
-            options,
-            dns_error: 0,
-            dns_request: ptr::null_mut(),
-            stage: None,
-            session: None,
-            in_use: AtomicU8::new(3),
-            buffers: [
-                MaybeUninit::new(evbuffer::of_bufferevent(BufferSide::Input, lock.clone())),
-                MaybeUninit::new(evbuffer::of_bufferevent(BufferSide::Output, lock)),
-            ],
+            input: MaybeUninit::new(evbuffer::of_bufferevent(BufferSide::Input, lock.clone())),
+            special: None,
+            output: MaybeUninit::new(evbuffer::of_bufferevent(BufferSide::Output, lock)),
         });
         set_public_fd(bev, fd);
         Some(bev)
@@ -257,7 +252,7 @@ pub unsafe extern "C" fn bufferevent_base_set(
     // SAFETY: by this function's contract. The two bases' locks are not held together.
     unsafe {
         let _held = hold(bev);
-        if (*bev).stage.is_some() || super::pair::is_pair(bev) {
+        if super::stage::stage_of(bev).is_some() || super::pair::is_pair(bev) {
             return -1;
         }
         if ptr::eq((*bev).public.ev_base, base) {

@@ -43,12 +43,13 @@ pub use tls::*;
 
 use std::ffi::{c_int, c_short};
 use std::mem::{MaybeUninit, offset_of};
+use std::ptr::NonNull;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 
+use ferrevent_core::StreamKey;
 use ferrevent_core::buffer::End;
 use ferrevent_core::driver::{Fd, Kind, Transport};
-use ferrevent_core::{Options, StreamKey};
 use ferrevent_sys::Posix;
 
 use crate::abi::bufferevent;
@@ -71,24 +72,47 @@ pub struct Bev {
     /// What programs see; `struct bufferevent *` points here.
     pub(crate) public: bufferevent,
     pub(crate) key: StreamKey,
-    options: Options,
-    /// How many of the three (the bufferevent and its buffers, which deferred callbacks may keep) need this memory.
-    in_use: AtomicU8,
+    /// In the same piece of memory, as the output is. Each is dropped with its own last reference.
+    input: MaybeUninit<evbuffer>,
+    special: Option<Box<Special>>,
+    output: MaybeUninit<evbuffer>,
+}
+
+/// What a connection that was accepted has none of: many are idle, and then their memory counts.
+#[derive(Default)]
+struct Special {
     /// The last error of a host name's look-up (`EAI_*`).
     dns_error: c_int,
-    /// A look-up of a host name that is under way, or NULL.
-    dns_request: *mut evdns_request,
+    /// A look-up of a host name that is under way.
+    dns_request: Option<NonNull<evdns_request>>,
     /// What makes it a bufferevent over another.
-    pub(crate) stage: Option<Box<stage::Stage>>,
-    /// Of a secured one: TLS.
+    stage: Option<stage::Stage>,
+    /// Of a secured one: TLS. Boxed: it does not move.
     session: Option<Box<tls::Session>>,
-    /// Input and output, in the same piece of memory. Each is dropped with its own last reference.
-    buffers: [MaybeUninit<evbuffer>; 2],
 }
+
+const _: () = {
+    assert!(size_of::<Bev>() == 648, "idle connections consist of it");
+    // What a buffer writes sixteen bytes at a time is on a multiple of sixteen, as its allocation is.
+    assert!(place_in(BufferSide::Input).is_multiple_of(16));
+    assert!(place_in(BufferSide::Output).is_multiple_of(16));
+};
 
 /// Where in a bufferevent's memory one of its buffers is.
 pub(crate) const fn place_in(side: BufferSide) -> usize {
-    offset_of!(Bev, buffers) + side as usize * size_of::<evbuffer>()
+    match side {
+        BufferSide::Input => offset_of!(Bev, input),
+        BufferSide::Output => offset_of!(Bev, output),
+    }
+}
+
+/// What is special about a bufferevent, which may be nothing until now. The reference must be short-lived.
+///
+/// # Safety
+/// `bev` is live and its lock held.
+unsafe fn special<'a>(bev: *mut Bev) -> &'a mut Special {
+    // SAFETY: by this function's contract nobody else looks at it now.
+    unsafe { (*bev).special.get_or_insert_default() }
 }
 
 /// The bufferevent, or one of its buffers, has been dropped. With the last of them the memory goes.
@@ -99,7 +123,7 @@ pub(crate) unsafe fn leave(bev: *mut Bev) {
     // SAFETY: by this function's contract the memory is still there, and a counter needs no dropping; whoever counts it
     // down to nothing is the last user of what came from `Box::into_raw`.
     unsafe {
-        if (*bev).in_use.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if (*bev).public.in_use.fetch_sub(1, Ordering::AcqRel) == 1 {
             drop(Box::from_raw(bev.cast::<MaybeUninit<Bev>>()));
         }
     }

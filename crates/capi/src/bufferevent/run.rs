@@ -25,7 +25,7 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
     unsafe {
         let _held = hold(bev);
         let callbacks = match work.io {
-            Io::Read { fd, kind, limit } if (*bev).session.is_some() => {
+            Io::Read { fd, kind, limit } if tls::is_secured(bev) => {
                 let session = tls::session_of(bev);
                 let outcome = tls::read(bev, session, fd, kind, limit);
                 let (len, _) = tls::lengths(bev, session);
@@ -34,7 +34,7 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
                     inner.core.handle_read(key, outcome, len)
                 })
             }
-            Io::Write { fd, kind, limit } if (*bev).session.is_some() => {
+            Io::Write { fd, kind, limit } if tls::is_secured(bev) => {
                 let session = tls::session_of(bev);
                 let outcome = tls::write(bev, session, fd, kind, limit);
                 let (_, len) = tls::lengths(bev, session);
@@ -179,7 +179,7 @@ unsafe fn unlocked(bev: *mut Bev, callback: impl FnOnce()) {
     // SAFETY: the caller's bufferevent is alive and its lock held once by the loop; the lock itself is kept here, since
     // the bufferevent may be finalized by the time it is taken again.
     let lock = unsafe {
-        if (*bev).options.contains(Options::UNLOCK_CALLBACKS) {
+        if (*bev).public.options.contains(Options::UNLOCK_CALLBACKS) {
             lock_of(bev)
         } else {
             None
@@ -217,7 +217,7 @@ pub(crate) unsafe fn finalize(base: *mut event_base, bev: *mut Bev) {
         debug::forget(&raw const (*bev).public.ev_read);
         debug::forget(&raw const (*bev).public.ev_write);
         tls::finalize(bev);
-        if (*bev).options.contains(Options::CLOSE_ON_FREE) && fd >= 0 {
+        if (*bev).public.options.contains(Options::CLOSE_ON_FREE) && fd >= 0 {
             event_base::with(base, |inner| {
                 let (core, driver) = inner.parts();
                 core.closing_fd(fd, driver);

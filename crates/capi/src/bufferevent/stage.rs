@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::life::build;
 use super::run::call;
-use super::{Bev, TRANSPORT, bev_of, hold, lock_of, pair, set_lock, tls, with};
+use super::{Bev, TRANSPORT, bev_of, hold, lock_of, pair, set_lock, special, tls, with};
 use crate::abi::bufferevent;
 use crate::base::{Address, Inner, dirs, event_base};
 use crate::lock::Lock;
@@ -67,11 +67,11 @@ pub(crate) unsafe fn new_stage(
             let (core, driver) = inner.parts();
             core.new_stage(Address(bev), under, options, kind, driver)
         })?;
-        (*bev).stage = Some(Box::new(Stage {
+        special(bev).stage = Some(Stage {
             below,
             calls,
             state,
-        }));
+        });
         super::clear_callbacks(below);
         // It has been enabled.
         with(below, |_, _| ());
@@ -214,7 +214,7 @@ pub(crate) unsafe fn tell(bev: *mut Bev, event: StreamEvent, error: c_int) {
 
 pub(super) unsafe fn stage_of(bev: *mut Bev) -> Option<Stage> {
     // SAFETY: the caller's bufferevent is alive.
-    unsafe { (*bev).stage.as_deref().copied() }
+    unsafe { (*bev).special.as_deref()?.stage }
 }
 
 /// The last reference to a stage is gone.
@@ -224,8 +224,9 @@ pub(super) unsafe fn stage_of(bev: *mut Bev) -> Option<Stage> {
 pub(super) unsafe fn finalize(bev: *mut Bev) {
     // SAFETY: by this function's contract.
     unsafe {
-        if let Some(stage) = (*bev).stage.take() {
-            (stage.calls.finalize)(*stage);
+        if let Some(stage) = stage_of(bev) {
+            special(bev).stage = None;
+            (stage.calls.finalize)(stage);
         }
     }
 }
@@ -288,7 +289,7 @@ pub unsafe extern "C" fn bufferevent_flush(
             });
             return if paired { 0 } else { -1 };
         }
-        if (*bev).stage.is_none() {
+        if stage_of(bev).is_none() {
             return 0;
         }
         let (base, key) = ((*bev).public.ev_base, (*bev).key);

@@ -97,7 +97,6 @@ pub struct Buffer {
 }
 
 /// Bytes added and deleted since the change was last taken.
-#[repr(align(16))]
 #[derive(Default)]
 struct Counts {
     added: usize,

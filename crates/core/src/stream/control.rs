@@ -59,7 +59,6 @@ impl<H: Host> Core<H> {
             deferred: Callbacks::NONE,
             deferred_queued: false,
             extra: None,
-            secured: None,
         }))
     }
 

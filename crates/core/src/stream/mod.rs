@@ -275,6 +275,8 @@ struct Rare {
     settings: [Settings; 2],
     /// While it connects to one of several addresses.
     dial: Option<Dial>,
+    /// Of a secured one.
+    secured: Option<Secured>,
 }
 
 impl Settings {
@@ -319,8 +321,6 @@ pub struct Stream<S> {
     deferred_queued: bool,
     /// What few have.
     extra: Option<Box<Extra>>,
-    /// Of a secured one.
-    secured: Option<Box<Secured>>,
 }
 
 bitflags! {

@@ -264,7 +264,7 @@ impl<H: Host> Core<H> {
 
     /// Lets go of a bufferevent that was kept until its output was sent. Returns whether it was one.
     pub(super) fn end_lingering(&mut self, key: StreamKey) -> bool {
-        let secured = self.streams[key].secured.as_mut();
+        let secured = self.streams[key].secured_mut();
         let lingers = secured.is_some_and(|secured| std::mem::take(&mut secured.lingers));
         if lingers {
             self.release(key);
@@ -278,7 +278,7 @@ impl<S> Stream<S> {
     pub fn is_at_rest(&self) -> bool {
         self.security() == Security::Open
             && self.connecting == Connecting::No
-            && !self.secured.as_ref().is_some_and(|secured| secured.broken)
+            && !self.secured_ref().is_some_and(|secured| secured.broken)
             && self.len(Side::Write) == 0
     }
 
@@ -295,27 +295,36 @@ impl<S> Stream<S> {
 
     #[inline]
     pub(super) fn security(&self) -> Security {
-        let secured = self.secured.as_ref();
+        let secured = self.secured_ref();
         secured.map_or(Security::None, |secured| secured.security)
     }
 
     /// The bufferevent below, which is the transport instead of a descriptor.
     #[inline]
     pub(super) fn lower(&self) -> Option<StreamKey> {
-        self.secured.as_ref()?.lower
+        self.secured_ref()?.lower
     }
 
     pub(super) fn wants(&self) -> Interest {
-        let secured = self.secured.as_ref();
+        let secured = self.secured_ref();
         secured.map_or(Interest::empty(), |secured| secured.wants)
     }
 
     pub(super) fn write_wants_read(&self) -> bool {
-        let secured = self.secured.as_ref();
+        let secured = self.secured_ref();
         secured.is_some_and(|secured| secured.write_wants_read)
     }
 
     fn secured(&mut self) -> &mut Secured {
-        self.secured.get_or_insert_default()
+        let rare = self.rare.get_or_insert_default();
+        rare.secured.get_or_insert_default()
+    }
+
+    fn secured_ref(&self) -> Option<&Secured> {
+        self.rare.as_ref()?.secured.as_ref()
+    }
+
+    pub(super) fn secured_mut(&mut self) -> Option<&mut Secured> {
+        self.rare.as_mut()?.secured.as_mut()
     }
 }

@@ -235,7 +235,7 @@ impl<H: Host> Core<H> {
             return;
         }
         if readable
-            && let Some(secured) = &mut stream.secured
+            && let Some(secured) = stream.secured_mut()
             && std::mem::take(&mut secured.write_wants_read)
         {
             self.queue_unsent(key);
@@ -484,7 +484,7 @@ impl<H: Host> Core<H> {
         if self.end_lingering(key) {
             return Callbacks::NONE;
         }
-        if let Some(secured) = &mut self.streams[key].secured {
+        if let Some(secured) = self.streams[key].secured_mut() {
             secured.broken |= event.contains(StreamEvent::ERROR);
         }
         // Whoever enables it again is told again.

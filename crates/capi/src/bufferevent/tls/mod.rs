@@ -29,7 +29,7 @@ use ferrevent_core::{Handshake, Options};
 
 use super::{
     Bev, bev_of, bufferevent_decref, bufferevent_free, bufferevent_incref, bufferevent_socket_new,
-    guard_buffers, hold, kind_of, listen, lock_of, run, set_lock, with,
+    guard_buffers, hold, kind_of, listen, lock_of, run, set_lock, special, with,
 };
 use crate::abi::{bufferevent, evutil_socket_t};
 use crate::base::event_base;
@@ -57,11 +57,23 @@ const PATIENCE: u64 = 30_000_000_000;
 pub(crate) unsafe fn session_of(bev: *mut Bev) -> *mut Session {
     // SAFETY: by this function's contract; the address of what the box holds, without a reference to it.
     unsafe {
-        match &mut (*bev).session {
-            Some(session) => ptr::from_mut(&mut **session),
+        match &mut (*bev).special {
+            Some(special) => match &mut special.session {
+                Some(session) => ptr::from_mut(&mut **session),
+                None => ptr::null_mut(),
+            },
             None => ptr::null_mut(),
         }
     }
+}
+
+/// Whether it has a session.
+///
+/// # Safety
+/// `bev` is alive.
+pub(super) unsafe fn is_secured(bev: *mut Bev) -> bool {
+    // SAFETY: by this function's contract.
+    unsafe { !session_of(bev).is_null() }
 }
 
 /// `bufferevent_openssl_socket_new`
@@ -130,9 +142,9 @@ pub unsafe extern "C" fn ferrevent_tls_filter_new(
         }
         // Both are used under one lock.
         set_lock(bev, lock_of(bev_of(underlying)));
-        (*bev).options.set(
+        (*bev).public.options.set(
             Options::THREADSAFE,
-            (*bev_of(underlying)).options.contains(Options::THREADSAFE),
+            (*underlying).options.contains(Options::THREADSAFE),
         );
         secure(bev, api, ssl, Some(Lower(underlying)), state);
         &raw mut (*bev).public
@@ -166,7 +178,7 @@ unsafe fn secure(
     // SAFETY: nobody else knows the new bufferevent yet; the SSL object is the caller's, and alive.
     unsafe {
         let fd = (*bev).public.ev_read.ev_fd;
-        (*bev).session = Session::new(api, ssl, fd, lower);
+        special(bev).session = Session::new(api, ssl, fd, lower);
         (*bev).public.be_ops = ptr::from_ref(&TLS_OPS).cast();
         // As in libevent, its buffers are free to be changed at both ends.
         guard_buffers(bev, false);
@@ -232,7 +244,7 @@ pub(super) unsafe fn free(bev: *mut Bev) -> bool {
         let lower = (*session).lower;
         let fd = (*bev).public.ev_read.ev_fd;
         // The end of an SSL object that the program keeps is the program's to tell.
-        let owner = (*bev).options.contains(Options::CLOSE_ON_FREE);
+        let owner = (*bev).public.options.contains(Options::CLOSE_ON_FREE);
         let kind = with(bev, |inner, key| {
             let stream = inner.core.stream(key);
             let stream = stream.filter(|stream| stream.is_at_rest() && !stream.is_freed());
@@ -267,10 +279,14 @@ pub(super) unsafe fn free(bev: *mut Bev) -> bool {
 pub(super) unsafe fn finalize(bev: *mut Bev) {
     // SAFETY: by this function's contract.
     unsafe {
-        let Some(session) = (*bev).session.take() else {
+        let Some(session) = (*bev)
+            .special
+            .as_mut()
+            .and_then(|special| special.session.take())
+        else {
             return;
         };
-        let owner = (*bev).options.contains(Options::CLOSE_ON_FREE);
+        let owner = (*bev).public.options.contains(Options::CLOSE_ON_FREE);
         let (lower, drains) = (session.lower, session.drains_lower);
         session::leave(session, owner);
         let Some(Lower(lower)) = lower else { return };
