@@ -191,12 +191,10 @@ fn run_keeps_the_process_and_maps_the_library_that_it_names() {
     shell
         .args(["-c", &format!("sleep 1000 | {{ {script}; }}")])
         .env("FERREVENT_LIB_DIR", &copy);
-    let server = Server::start(&mut shell).unwrap();
+    let mut server = Server::start(&mut shell).unwrap();
     assert!(server.line(LIMIT).unwrap().ends_with("program stay"));
-    assert!(server.stderr().contains(&format!(
-        "runs on {}",
-        fs::canonicalize(&copy).unwrap().display()
-    )));
+    let news = format!("runs on {}", fs::canonicalize(&copy).unwrap().display());
+    server.wait_for_stderr(&news, LIMIT).unwrap();
     let child = child_that_runs(server.pid(), &f.program);
     let maps = ferrevent_workbench::mapped_libevent(child).unwrap();
     assert_eq!(
