@@ -582,3 +582,66 @@ CASE(tls_session_moves_in_a_deferred_callback) {
 CASE(tls_session_is_freed_right_after_its_bufferevent) {
     run_handover(0, true);
 }
+
+struct mover {
+    struct event_base *base;
+    SSL *ssl;
+    int fd, moves;
+    size_t total;
+    struct bufferevent *bev;
+};
+
+static void move_on(struct bufferevent *bev, void *arg) {
+    struct mover *mover = arg;
+    size_t length = evbuffer_get_length(bufferevent_get_input(bev));
+    mover->total += length;
+    CHECK(evbuffer_drain(bufferevent_get_input(bev), length) == 0);
+    if (mover->moves == 0)
+        return;
+    mover->moves--;
+    bufferevent_free(bev);
+    mover->bev = bufferevent_openssl_socket_new(mover->base, mover->fd, mover->ssl,
+                                                BUFFEREVENT_SSL_OPEN, 0);
+    CHECK(mover->bev);
+    bufferevent_setcb(mover->bev, move_on, NULL, NULL, mover);
+    /* Each but the last takes little of what is there. */
+    bufferevent_setwatermark(mover->bev, EV_READ, 0, mover->moves > 0);
+    bufferevent_enable(mover->bev, EV_READ);
+}
+
+CASE(tls_session_moves_with_more_to_come) /* nothing of what has been read ahead may be lost */
+{
+    struct tls_scene s;
+    int fd[2];
+    s.base = new_base();
+    unix_pair(fd);
+    struct mover mover = {s.base, tls_session(true), fd[0], 0, 0, NULL};
+    mover.bev = s.a.bev =
+        bufferevent_openssl_socket_new(s.base, fd[0], mover.ssl, BUFFEREVENT_SSL_ACCEPTING, 0);
+    bufferevent_setcb(mover.bev, move_on, NULL, NULL, &mover);
+    bufferevent_setwatermark(mover.bev, EV_READ, 0, 1);
+    s.peer = tls_session(false);
+    s.peer_fd = fd[1];
+    CHECK(SSL_set_fd(s.peer, fd[1]) == 1);
+    SSL_set_connect_state(s.peer);
+    bufferevent_enable(mover.bev, EV_READ);
+    shake_hands(&s);
+    settle(s.base);
+    mover.moves = 5;
+    for (int i = 0; i < 8; i++)
+        peer_send(&s, 5000);
+    for (int i = 0; i < 50; i++)
+        pass(s.base);
+    say("moves left %d, all bytes %d", mover.moves, mover.total == 40000);
+    /* The program goes on by itself. */
+    peer_send(&s, 300);
+    bufferevent_free(mover.bev);
+    char rest[400];
+    say("read by hand: %d", SSL_read(mover.ssl, rest, sizeof rest));
+    settle(s.base);
+    SSL_free(mover.ssl);
+    SSL_free(s.peer);
+    close(fd[0]);
+    close(fd[1]);
+    event_base_free(s.base);
+}

@@ -64,6 +64,14 @@ pub struct Api {
     pub(super) bio_set_init: unsafe extern "C" fn(*mut Bio, c_int),
     pub(super) bio_set_flags: unsafe extern "C" fn(*mut Bio, c_int),
     pub(super) bio_clear_flags: unsafe extern "C" fn(*mut Bio, c_int),
+    pub(super) bio_method_type: unsafe extern "C" fn(*const Bio) -> c_int,
+    pub(super) bio_ctrl: BioCtrl,
+    pub(super) bio_read: unsafe extern "C" fn(*mut Bio, *mut c_void, c_int) -> c_int,
+    pub(super) bio_push: unsafe extern "C" fn(*mut Bio, *mut Bio) -> *mut Bio,
+    pub(super) bio_up_ref: unsafe extern "C" fn(*mut Bio) -> c_int,
+    pub(super) bio_free: unsafe extern "C" fn(*mut Bio) -> c_int,
+    pub(super) bio_f_buffer: unsafe extern "C" fn() -> *const BioMethod,
+    pub(super) bio_new_socket: unsafe extern "C" fn(c_int, c_int) -> *mut Bio,
     pub(super) err_clear_error: unsafe extern "C" fn(),
     pub(super) err_get_error: unsafe extern "C" fn() -> c_ulong,
 }
@@ -94,6 +102,8 @@ pub(super) fn is_unexpected_eof(error: c_ulong) -> bool {
 /// What a BIO is, for `BIO_meth_new`.
 pub(super) const TYPE_DESCRIPTOR: c_int = 0x100;
 pub(super) const TYPE_SOURCE_SINK: c_int = 0x400;
+/// What `BIO_method_type` answers for a BIO that buffers another one.
+pub(super) const TYPE_BUFFER: c_int = 9 | 0x200;
 
 /// Commands to a BIO.
 pub(super) const BIO_CTRL_EOF: c_int = 2;
@@ -103,6 +113,7 @@ pub(super) const BIO_CTRL_FLUSH: c_int = 11;
 pub(super) const BIO_CTRL_DUP: c_int = 12;
 pub(super) const BIO_CTRL_WPENDING: c_int = 13;
 pub(super) const BIO_C_GET_FD: c_int = 105;
+pub(super) const BIO_C_SET_BUFF_READ_DATA: c_int = 122;
 
 /// The flags of a BIO that concern its last operation, and the one set "reading, and to be tried again".
 pub(super) const BIO_FLAGS_RETRY: c_int = 0x0f;

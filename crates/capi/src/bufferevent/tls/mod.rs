@@ -18,6 +18,7 @@
 
 mod api;
 mod bio;
+mod leftover;
 mod lower;
 mod session;
 

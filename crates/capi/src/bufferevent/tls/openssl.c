@@ -34,6 +34,14 @@ void *BIO_get_data(BIO *);
 void BIO_set_init(BIO *, int);
 void BIO_set_flags(BIO *, int);
 void BIO_clear_flags(BIO *, int);
+int BIO_method_type(const BIO *);
+long BIO_ctrl(BIO *, int, long, void *);
+int BIO_read(BIO *, void *, int);
+BIO *BIO_push(BIO *, BIO *);
+int BIO_up_ref(BIO *);
+int BIO_free(BIO *);
+const BIO_METHOD *BIO_f_buffer(void);
+BIO *BIO_new_socket(int, int);
 void ERR_clear_error(void);
 unsigned long ERR_get_error(void);
 
@@ -64,6 +72,14 @@ struct api {
 	void (*bio_set_init)(BIO *, int);
 	void (*bio_set_flags)(BIO *, int);
 	void (*bio_clear_flags)(BIO *, int);
+	int (*bio_method_type)(const BIO *);
+	long (*bio_ctrl)(BIO *, int, long, void *);
+	int (*bio_read)(BIO *, void *, int);
+	BIO *(*bio_push)(BIO *, BIO *);
+	int (*bio_up_ref)(BIO *);
+	int (*bio_free)(BIO *);
+	const BIO_METHOD *(*bio_f_buffer)(void);
+	BIO *(*bio_new_socket)(int, int);
 	void (*err_clear_error)(void);
 	unsigned long (*err_get_error)(void);
 };
@@ -73,7 +89,8 @@ static const struct api api = {
 	SSL_get_fd, SSL_set_fd, SSL_get_rbio, SSL_set_bio, SSL_ctrl, SSL_set_connect_state,
 	SSL_set_accept_state, BIO_get_new_index, BIO_meth_new, BIO_meth_set_write, BIO_meth_set_read,
 	BIO_meth_set_ctrl, BIO_new, BIO_set_data, BIO_get_data, BIO_set_init, BIO_set_flags,
-	BIO_clear_flags, ERR_clear_error, ERR_get_error,
+	BIO_clear_flags, BIO_method_type, BIO_ctrl, BIO_read, BIO_push, BIO_up_ref, BIO_free, BIO_f_buffer,
+	BIO_new_socket, ERR_clear_error, ERR_get_error,
 };
 
 /* The library proper. */

@@ -10,6 +10,7 @@ use ferrevent_core::driver::{Fd, Kind, Received, Sent, Transport};
 
 use super::api::{self, Api, Bio, Ssl};
 use super::bio::{self, Wire};
+use super::leftover;
 use super::lower::Lower;
 use crate::buffer;
 use crate::bufferevent::{Bev, TRANSPORT};
@@ -102,6 +103,7 @@ impl Session {
                 return None;
             }
             session.bio = bio;
+            leftover::take(api, ssl, &mut session.wire.incoming);
             (api.ssl_set_bio)(ssl, bio, bio);
             (api.ssl_ctrl)(ssl, api::CTRL_MODE, api::MODES, ptr::null_mut());
         }
@@ -360,7 +362,12 @@ unsafe fn part(session: &mut Session) {
         }
         bio::detach(api, session.bio);
         if session.lower.is_none() && session.wire.fd >= 0 {
-            (api.ssl_set_fd)(session.ssl, session.wire.fd);
+            leftover::put_back(
+                api,
+                session.ssl,
+                session.wire.fd,
+                &mut session.wire.incoming,
+            );
         }
     }
 }
