@@ -252,23 +252,40 @@ CASE(dns_connect_to_an_empty_answer) {
     close_dialing(&d);
 }
 
+/*
+ * Listens on ::1, and holds the same port of 127.0.0.1 without listening there. Somebody else may
+ * have that one: then another port is tried.
+ */
+static int listen_beside_a_closed_port(int *listener, int *refusing) {
+    for (int attempt = 0; attempt < 100; attempt++) {
+        struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+        struct sockaddr_in in = {.sin_family = AF_INET};
+        socklen_t length = sizeof in6;
+        in6.sin6_addr = in6addr_loopback;
+        in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        *listener = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        *refusing = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        CHECK(*listener >= 0 && *refusing >= 0);
+        CHECK(bind(*listener, (struct sockaddr *)&in6, sizeof in6) == 0);
+        CHECK(listen(*listener, 16) == 0);
+        CHECK(getsockname(*listener, (struct sockaddr *)&in6, &length) == 0);
+        in.sin_port = in6.sin6_port;
+        if (bind(*refusing, (struct sockaddr *)&in, sizeof in) == 0)
+            return ntohs(in6.sin6_port);
+        close(*listener);
+        close(*refusing);
+    }
+    CHECK(!"a port that is free on both");
+    return -1;
+}
+
 /* Two addresses, of which the first one refuses. */
 CASE_DIFFERS(dns_connect_tries_all_addresses, "J51", "all addresses of a name are tried") {
     struct dialing d;
-    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
-    socklen_t length = sizeof in6;
     open_dialing(&d, 0);
     d.a.on_event = show_reason;
-    int listener = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int refusing = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    in6.sin6_addr = in6addr_loopback;
-    CHECK(listener >= 0 && refusing >= 0);
-    CHECK(bind(listener, (struct sockaddr *)&in6, sizeof in6) == 0 && listen(listener, 16) == 0);
-    CHECK(getsockname(listener, (struct sockaddr *)&in6, &length) == 0);
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = in6.sin6_port};
-    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    CHECK(bind(refusing, (struct sockaddr *)&in, sizeof in) == 0);
-    d.port = ntohs(in6.sin6_port);
+    int listener, refusing;
+    d.port = listen_beside_a_closed_port(&listener, &refusing);
     CHECK(dial(&d, AF_UNSPEC, "local.test") == 0);
     step("loop");
     run_until_count(d.n.base, &d.a.events, 1);
