@@ -112,10 +112,7 @@ impl Handler for Watcher {
     fn read(&mut self, base: &mut Base, bev: BufferEvent) {
         assert!(!seen(base).freed, "read after free");
         assert_eq!(seen(base).ends, 0, "bytes after the end");
-        let high = bev.watermark(base, Dirs::READ).unwrap().high;
-        // A handler that is called because the mark is over-run is called again until it takes something.
-        let overrun = high > 0 && bev.input_len(base).unwrap() > high;
-        if seen(base).greedy || overrun {
+        if seen(base).greedy {
             take(base, bev, 1 << 16);
         }
     }

@@ -77,8 +77,8 @@ impl<H: Host> Core<H> {
 
     /// The read callback has returned; it was called with `before` bytes of input.
     ///
-    /// It is called again in the next pass if it has left the input at the high mark, but has made progress (or the
-    /// mark was over-run): libevent calls it again in any case, and spins (#891).
+    /// It is called again in the next pass if it has left the input at the high mark, or above it, but has taken
+    /// something: libevent calls it again in any case, and spins (#891).
     pub fn read_callback_done(&mut self, key: StreamKey, before: usize) {
         let Some(stream) = self.streams.get_mut(key) else {
             return;
@@ -89,7 +89,7 @@ impl<H: Host> Core<H> {
         if !full || stream.freed || !stream.enabled.contains(Dirs::READ) {
             return;
         }
-        if len < before || len > high {
+        if len < before {
             stream.call_again = stream.listens.contains(Listens::READ);
             self.queue_again(key);
         }
@@ -113,6 +113,9 @@ impl<H: Host> Core<H> {
         mut callbacks: Callbacks,
         how: Trigger,
     ) -> Callbacks {
+        if callbacks.is_empty() {
+            return Callbacks::NONE;
+        }
         let Some(stream) = self.streams.get(key) else {
             return Callbacks::NONE;
         };
@@ -169,6 +172,13 @@ impl<H: Host> Core<H> {
         if callbacks.error != 0 {
             stream.deferred.error = callbacks.error;
         }
+        self.queue_deferred(key);
+    }
+
+    /// Has the loop come to the deferred callbacks.
+    #[inline]
+    pub(super) fn queue_deferred(&mut self, key: StreamKey) {
+        let stream = &mut self.streams[key];
         let priority = stream.priority;
         if !std::mem::replace(&mut stream.deferred_queued, true) {
             self.push_deferred(priority, Item::Deferred(key));

@@ -95,7 +95,7 @@ impl Model {
     pub(crate) fn read_returned(&mut self, before: usize) {
         let (len, high) = (self.input.len(), self.marks[READ].high);
         let full = high != 0 && len >= high && self.enabled.contains(Dirs::READ);
-        if full && !self.freed && (len < before || len > high) {
+        if full && !self.freed && len < before {
             self.again = self.listens[0];
         }
     }
