@@ -44,6 +44,8 @@ pub struct Core<H: Host> {
     pub(crate) groups: SlotMap<GroupKey, Group>,
     /// How many bufferevents have a rate limit: then the time matters.
     pub(crate) rated: usize,
+    /// How many bufferevents have a timeout.
+    pub(crate) timed: usize,
     pub(crate) fds: FdTable,
     pub(crate) signals: HashMap<i32, SmallVec<[EventKey; 2]>>,
     pub(crate) signal_changes: Vec<SignalChange>,
@@ -114,6 +116,7 @@ impl<H: Host> Core<H> {
             streams: Arena::default(),
             groups: SlotMap::with_key(),
             rated: 0,
+            timed: 0,
             fds: FdTable::default(),
             signals: HashMap::new(),
             signal_changes: Vec::new(),

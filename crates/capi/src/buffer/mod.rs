@@ -28,6 +28,7 @@ use crate::log;
 
 pub use self::callbacks::evbuffer_cb_entry;
 use self::callbacks::{Callbacks, Which};
+pub(crate) use self::reference::clean_up;
 
 /// `EVBUFFER_FLAG_DRAINS_TO_FD`
 const DRAINS_TO_FD: u64 = 1;
@@ -321,6 +322,15 @@ unsafe fn report(buf: *mut evbuffer, change: Change, owner: Option<BufferOwner>)
             release_held(buf);
         }
     }
+}
+
+/// Whether a change of a buffer may have functions of the program run (clean-up functions of references apart).
+///
+/// # Safety
+/// `buf` is alive.
+pub(crate) unsafe fn calls_program(buf: *mut evbuffer) -> bool {
+    // SAFETY: by this function's contract.
+    unsafe { (*buf).extras.is_some() }
 }
 
 /// Runs the callbacks that want to know at once, and asks the loop to run the others.

@@ -88,6 +88,47 @@ pub(super) unsafe fn is_pair(bev: *mut Bev) -> bool {
     unsafe { ptr::eq((*bev).public.be_ops, ptr::from_ref(&PAIR_OPS).cast()) }
 }
 
+/// Moves all output of an end to the other one's input, if the core says that nothing else is to be looked at. Returns
+/// whether it has: otherwise the core has not heard yet that there is output.
+///
+/// # Safety
+/// `bev` is an end of a pair and alive, its lock held.
+pub(super) unsafe fn move_directly(bev: *mut Bev) -> bool {
+    // SAFETY: by this function's contract. A target that the core knows is alive, and its lock is that of `bev`. Neither
+    // buffer is one that tells a function of the program, so that no user code runs in here.
+    let moved = unsafe {
+        let (base, key) = ((*bev).public.ev_base, (*bev).key);
+        event_base::with(base, |inner| {
+            let Some((to_key, Address(target))) = inner.core.direct_target(key) else {
+                return false;
+            };
+            let (from, to) = ((*bev).public.output, (*target).public.input);
+            if buffer::calls_program(from) || buffer::calls_program(to) {
+                return false;
+            }
+            let (output, input) = {
+                let (from, to) = (&mut (*from).buffer, &mut (*to).buffer);
+                to.transfer_from(from, usize::MAX);
+                from.forget_change();
+                to.forget_change();
+                (from.len(), to.len())
+            };
+            let (write, read) = ((*bev).public.writecb, (*target).public.readcb);
+            inner.core.handle_moved_directly(
+                (key, output, write.is_some()),
+                (to_key, input, read.is_some()),
+            );
+            inner.settle();
+            true
+        })
+    };
+    if moved {
+        // What was copied may have been the program's own memory.
+        buffer::clean_up();
+    }
+    moved
+}
+
 /// Moves bytes from the output of one end to the input of the other, and reports that. Gives what that has made due.
 ///
 /// # Safety

@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_short};
 use ferrevent_core::driver::Transport;
 use ferrevent_core::{Callbacks, Io, Options, StreamEvent, StreamKey, StreamWork};
 
-use super::{Bev, TRANSPORT, connect, hold, leave, listen, lock_of, stage, tls, with};
+use super::{Bev, TRANSPORT, connect, hold, leave, listen, lock_of, pair, stage, tls, with};
 use crate::base::{Address, drop_if_unused, event_base};
 use crate::buffer::{self, BufferOwner, BufferSide};
 use crate::debug;
@@ -106,8 +106,11 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
 unsafe fn run_deferred(base: *mut event_base, bev: *mut Bev, key: StreamKey) {
     // SAFETY: the caller's.
     unsafe {
-        let next = || {
+        let next = |read: Option<usize>| {
             event_base::with(base, |inner| {
+                if let Some(before) = read {
+                    inner.core.read_callback_done(key, before);
+                }
                 // What is told may have disabled something.
                 if let Some(stream) = inner.core.stream(key) {
                     (*bev).public.enabled = c_short::from(stream.enabled().bits());
@@ -115,8 +118,11 @@ unsafe fn run_deferred(base: *mut event_base, bev: *mut Bev, key: StreamKey) {
                 inner.core.next_deferred(key)
             })
         };
-        while let Some(callbacks) = next() {
-            call(base, bev, key, callbacks);
+        let mut due = next(None);
+        while let Some(callbacks) = due {
+            let read = if callbacks.read { call_read(bev) } else { None };
+            call_others(bev, callbacks);
+            due = next(read);
         }
     }
 }
@@ -131,17 +137,40 @@ pub(super) unsafe fn call(
     key: StreamKey,
     callbacks: Callbacks,
 ) {
-    // SAFETY: the memory is alive by contract; the callbacks are read from the struct each time, since programs write
-    // there, and NULL once it is freed.
+    // SAFETY: handed through.
     unsafe {
         if callbacks.read
-            && let Some(readcb) = (*bev).public.readcb
+            && let Some(before) = call_read(bev)
         {
-            let before = (*(*bev).public.input).buffer.len();
-            let arg = (*bev).public.cbarg;
-            unlocked(bev, || readcb(&raw mut (*bev).public, arg));
             event_base::with(base, |inner| inner.core.read_callback_done(key, before));
         }
+        call_others(bev, callbacks);
+    }
+}
+
+/// Runs the read callback, if there is one. Gives the length of the input before, for `read_callback_done`.
+///
+/// # Safety
+/// As for [`call`].
+unsafe fn call_read(bev: *mut Bev) -> Option<usize> {
+    // SAFETY: the memory is alive by contract; the callback is read from the struct each time, since programs write
+    // there, and NULL once it is freed.
+    unsafe {
+        let readcb = (*bev).public.readcb?;
+        let before = (*(*bev).public.input).buffer.len();
+        let arg = (*bev).public.cbarg;
+        unlocked(bev, || readcb(&raw mut (*bev).public, arg));
+        Some(before)
+    }
+}
+
+/// Runs the write and the event callback.
+///
+/// # Safety
+/// As for [`call`].
+unsafe fn call_others(bev: *mut Bev, callbacks: Callbacks) {
+    // SAFETY: as in `call_read`.
+    unsafe {
         if callbacks.write
             && let Some(writecb) = (*bev).public.writecb
         {
@@ -198,10 +227,21 @@ unsafe fn unlocked(bev: *mut Bev, callback: impl FnOnce()) {
 pub(crate) unsafe fn buffer_changed(owner: BufferOwner, added: usize, _deleted: usize, len: usize) {
     // SAFETY: by this function's contract.
     unsafe {
-        with(owner.bufferevent, |inner, key| match owner.side {
-            BufferSide::Input => inner.core.input_changed(key, len),
-            BufferSide::Output => inner.core.output_changed(key, len, added),
-        });
+        let bev = owner.bufferevent;
+        match owner.side {
+            BufferSide::Input => {
+                let (base, key) = ((*bev).public.ev_base, (*bev).key);
+                if !event_base::with(base, |inner| inner.core.input_changed_only(key, len)) {
+                    with(bev, |inner, key| inner.core.input_changed(key, len));
+                }
+            }
+            BufferSide::Output => {
+                if added > 0 && pair::is_pair(bev) && pair::move_directly(bev) {
+                    return;
+                }
+                with(bev, |inner, key| inner.core.output_changed(key, len, added));
+            }
+        }
     }
 }
 

@@ -129,7 +129,11 @@ unsafe fn run_work(
     unsafe {
         let _held = hold(bev);
         match work.io {
-            Io::Process { dir, mode, limit } => process(base, bev, key, dir, mode, limit),
+            Io::Process { dir, mode, limit } => {
+                if let Some(due) = process(base, bev, key, dir, mode, limit) {
+                    return due;
+                }
+            }
             Io::Below { event, error } => {
                 if let Some(stage) = stage_of(bev)
                     && let Some(heard) = stage.calls.heard
@@ -169,7 +173,8 @@ unsafe fn run_work(
     }
 }
 
-/// Runs a stage as long as the core wants more of the same, then calls back.
+/// Runs a stage as long as the core wants more of the same, then calls back. If there was nobody to be called, the work
+/// is reported done already, and this gives what that has made due.
 unsafe fn process(
     base: *mut event_base,
     bev: *mut Bev,
@@ -177,19 +182,38 @@ unsafe fn process(
     dir: Dirs,
     mode: Mode,
     mut limit: Option<usize>,
-) {
+) -> Option<SmallVec<[StreamWork<Address<Bev>>; 2]>> {
     // SAFETY: the caller's.
     unsafe {
-        let Some(stage) = stage_of(bev) else { return };
+        let stage = stage_of(bev)?;
         loop {
             let processed = (stage.calls.process)(bev, stage, dir, mode, limit);
-            let after = with(bev, |inner, _| {
+            let (after, due) = event_base::with(base, |inner| {
+                if inner.core.needs_time_for(key) {
+                    inner.refresh_clock();
+                }
                 super::listen(inner, bev, key);
-                inner.core.handle_processed(key, dir, processed)
+                let after = inner.core.handle_processed(key, dir, processed);
+                if let Some(stream) = inner.core.stream(key) {
+                    (*bev).public.enabled = c_short::from(stream.enabled().bits());
+                }
+                if after == AfterProcess::Call(Callbacks::NONE) {
+                    inner.core.work_done(key);
+                }
+                inner.settle();
+                (after, inner.core.take_due())
             });
             match after {
+                AfterProcess::Call(Callbacks::NONE) => return Some(due),
                 AfterProcess::Again { limit: next } => limit = next,
-                AfterProcess::Call(callbacks) => return call(base, bev, key, callbacks),
+                AfterProcess::Call(_) => {}
+            }
+            if !due.is_empty() {
+                run_due(base, due);
+            }
+            if let AfterProcess::Call(callbacks) = after {
+                call(base, bev, key, callbacks);
+                return None;
             }
         }
     }

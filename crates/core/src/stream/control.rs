@@ -75,7 +75,9 @@ impl<H: Host> Core<H> {
             return None;
         }
         self.detach(key);
-        self.streams.remove(key)
+        let stream = self.streams.remove(key)?;
+        self.timed -= usize::from(stream.is_timed());
+        Some(stream)
     }
 
     /// Puts a bufferevent in that [`take_stream`](Self::take_stream) took out of another base.
@@ -84,6 +86,7 @@ impl<H: Host> Core<H> {
         stream.in_unsent = false;
         stream.call_again = false;
         stream.priority = stream.priority.min((self.priorities() - 1) as u8);
+        self.timed += usize::from(stream.is_timed());
         self.streams.insert(stream)
     }
 
@@ -96,9 +99,15 @@ impl<H: Host> Core<H> {
             true => (false, false, false),
             false => (read, write, event),
         };
-        stream.listens.set(Listens::READ, read);
-        stream.listens.set(Listens::WRITE, write);
-        stream.listens.set(Listens::EVENT, event);
+        let mut listens = Listens::empty();
+        listens.set(Listens::READ, read);
+        listens.set(Listens::WRITE, write);
+        listens.set(Listens::EVENT, event);
+        if stream.listens == listens && !listens.is_empty() {
+            // Nothing was deferred meanwhile that nobody hears.
+            return;
+        }
+        stream.listens = listens;
         stream.call_again &= read;
         if stream.has_above() {
             // What is deferred is for the stage above.
@@ -173,10 +182,12 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get_mut(key) else {
             return;
         };
+        self.timed -= usize::from(stream.is_timed());
         for (side, timeout) in [(Side::Read, read), (Side::Write, write)] {
             let timeout = timeout.unwrap_or(0);
             stream.change_settings(side, |settings| settings.timeout = timeout);
         }
+        self.timed += usize::from(stream.is_timed());
         for side in Side::BOTH {
             if self.take_back_timeout(key, side) {
                 // What it was ready for meanwhile was held back by the timeout.
@@ -223,6 +234,20 @@ impl<H: Host> Core<H> {
         stream.lens[Side::Read as usize] = len;
         if stream.set_for(Side::Read).mark.high != 0 {
             self.weigh_input(key);
+        }
+    }
+
+    /// As [`input_changed`](Self::input_changed), if nothing can follow from it. Otherwise it does nothing and returns
+    /// false.
+    #[inline]
+    pub fn input_changed_only(&mut self, key: StreamKey, len: usize) -> bool {
+        match self.streams.get_mut(key) {
+            // Without settings there is no mark.
+            Some(stream) if stream.rare.is_none() => {
+                stream.lens[Side::Read as usize] = len;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -374,6 +399,7 @@ impl<H: Host> Core<H> {
         let Some(mut stream) = self.streams.remove(key) else {
             return false;
         };
+        self.timed -= usize::from(stream.is_timed());
         self.drop_link(stream.extra.take());
         self.active
             .push(stream.priority, Item::Finalize(stream.cookie));

@@ -134,6 +134,17 @@ pub(super) struct Over {
     flushed: bool,
 }
 
+impl Over {
+    /// Whether there is anything that it could begin with.
+    #[inline]
+    fn has_work(&self) -> bool {
+        self.due != [None; 2]
+            || !self.heard.is_empty()
+            || self.flush_below.is_some()
+            || !self.owed.is_empty()
+    }
+}
+
 impl<H: Host> Core<H> {
     /// Makes a stage over `below` (`bufferevent_filter_new`), with writing enabled, and enables both directions below.
     /// It holds a reference to `below`, which calls nobody any more. With `CLOSE_ON_FREE`, freeing the stage frees
@@ -200,14 +211,15 @@ impl<H: Host> Core<H> {
     /// inside the process.
     #[inline]
     pub fn needs_time_for(&self, key: StreamKey) -> bool {
-        let Some(stream) = self.streams.get(key) else {
-            return false;
-        };
-        stream.is_timed() || self.rated > 0 || stream.extra.is_some() && self.stack_needs_time(key)
+        self.rated > 0 || self.timed > 0 && self.stack_is_timed(key)
     }
 
-    fn stack_needs_time(&self, key: StreamKey) -> bool {
+    fn stack_is_timed(&self, key: StreamKey) -> bool {
         let timed = |key| self.streams.get(key).is_some_and(Stream::is_timed);
+        let alone = |stream: &Stream<H::Stream>| stream.extra.is_none();
+        if self.streams.get(key).is_none_or(alone) {
+            return timed(key);
+        }
         let bottom = self.bottom(key);
         let mut at = Some(bottom);
         while let Some(stage) = at {
@@ -366,6 +378,9 @@ impl<H: Host> Core<H> {
             callbacks.error = error;
         }
         let callbacks = self.emit(key, callbacks);
+        if callbacks.is_empty() {
+            return AfterProcess::Call(callbacks);
+        }
         // What it has produced goes all the way down before anybody is called.
         let below = self.over(key).map(|over| over.below);
         let busy = below
@@ -499,10 +514,7 @@ impl<H: Host> Core<H> {
     }
 
     fn over_mut(&mut self, key: StreamKey) -> Option<&mut Over> {
-        match &mut self.streams.get_mut(key)?.extra.as_mut()?.link {
-            Link::Over(over) => Some(over),
-            Link::Socket | Link::Pair(_) => None,
-        }
+        self.streams.get_mut(key)?.over_mut()
     }
 
     pub(super) fn is_at_work(&self, key: StreamKey) -> bool {
@@ -539,34 +551,42 @@ impl<H: Host> Core<H> {
 
     /// Begins with what is due in the stack that `key` belongs to, unless somebody there is at work.
     fn start_stack(&mut self, key: StreamKey) {
-        let bottom = self.bottom(key);
-        let mut at = Some(bottom);
+        let mut at = Some(self.bottom(key));
+        let mut next = None;
         while let Some(stage) = at {
-            if self.over(stage).is_some_and(|over| over.at_work) {
-                return;
+            let Some(extra) = self.streams.get(stage).and_then(|s| s.extra.as_deref()) else {
+                break;
+            };
+            if let Link::Over(over) = &extra.link {
+                if over.at_work {
+                    return;
+                }
+                if next.is_none() && over.has_work() {
+                    next = Some(stage);
+                }
             }
-            at = self.above_key(stage);
+            at = extra.above;
         }
-        at = Some(bottom);
-        while let Some(stage) = at {
+        while let Some(stage) = next {
             if self.start_stage(stage) {
                 return;
             }
-            at = self.above_key(stage);
+            next = self.above_key(stage);
         }
     }
 
     /// Returns whether somebody of its stack is at work now.
     fn start_stage(&mut self, key: StreamKey) -> bool {
-        if self.streams.get(key).is_none_or(|stage| stage.freed) {
+        let Some(stage) = self.streams.get_mut(key).filter(|stage| !stage.freed) else {
             return false;
-        }
-        if let Some(over) = self.over_mut(key) {
+        };
+        let Some(over) = stage.over_mut() else {
+            return false;
+        };
+        if !over.owed.is_empty() {
             let owed = std::mem::take(&mut over.owed);
-            if !owed.is_empty() {
-                self.launch(key, Io::Announce(owed));
-                return true;
-            }
+            self.launch(key, Io::Announce(owed));
+            return true;
         }
         for side in Side::BOTH {
             if side == Side::Write && self.start_hearing(key) {
@@ -605,11 +625,11 @@ impl<H: Host> Core<H> {
         let Some(over) = self.over_mut(key) else {
             return false;
         };
-        let event = std::mem::take(&mut over.heard);
-        let error = std::mem::take(&mut over.error);
-        if event.is_empty() {
+        if over.heard.is_empty() {
             return false;
         }
+        let event = std::mem::take(&mut over.heard);
+        let error = std::mem::take(&mut over.error);
         let passes = over.kind.contains(StageKind::PASSES_EVENTS);
         if !passes {
             self.launch(key, Io::Below { event, error });
@@ -654,11 +674,14 @@ impl<H: Host> Core<H> {
     }
 
     fn launch(&mut self, key: StreamKey, io: Io) {
-        self.retain(key);
-        if let Some(over) = self.over_mut(key) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        stream.references += 1;
+        if let Some(over) = stream.over_mut() {
             over.at_work = true;
         }
-        let cookie = self.streams[key].cookie;
+        let cookie = stream.cookie;
         self.due.push(StreamWork { key, cookie, io });
     }
 }
@@ -697,6 +720,13 @@ impl<S> Stream<S> {
 
     fn over(&self) -> Option<&Over> {
         match &self.extra.as_ref()?.link {
+            Link::Over(over) => Some(over),
+            Link::Socket | Link::Pair(_) => None,
+        }
+    }
+
+    fn over_mut(&mut self) -> Option<&mut Over> {
+        match &mut self.extra.as_mut()?.link {
             Link::Over(over) => Some(over),
             Link::Socket | Link::Pair(_) => None,
         }

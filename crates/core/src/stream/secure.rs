@@ -235,7 +235,9 @@ impl<H: Host> Core<H> {
         stream.secured().lingers = true;
         stream.enabled = Dirs::WRITE;
         stream.lens[Side::Write as usize] = unsent;
+        self.timed -= usize::from(stream.is_timed());
         stream.change_settings(Side::Write, |settings| settings.timeout = patience);
+        self.timed += usize::from(stream.is_timed());
         self.silence(key);
         self.disarm(key, Side::Read);
         self.arm(key, Side::Write);
