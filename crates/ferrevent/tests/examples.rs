@@ -192,7 +192,26 @@ fn the_client_says_what_went_wrong() {
     );
 }
 
-/// Sends all of `text` and its end, and gives back all that comes.
+#[test]
+fn the_compressing_client_gets_its_text_back() {
+    // More than a piece, and what does not get shorter by being packed.
+    let mut state = 1_u32;
+    let mut letter = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b' ' + (state >> 24) as u8 % 95)
+    };
+    let mixed: String = (0..30_000).map(|_| letter()).collect();
+    for text in ["", "hello", &"again ".repeat(15_000), &mixed] {
+        let output = Command::new(example("zlib_echo"))
+            .arg(text)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert!(output.stdout == format!("{text}\n").as_bytes());
+    }
+}
+
 #[test]
 fn the_tls_client_gets_its_text_back() {
     let output = Command::new(example("tls_echo"))
@@ -203,6 +222,7 @@ fn the_tls_client_gets_its_text_back() {
     assert_eq!(output.stdout, b"hello world\n");
 }
 
+/// Sends all of `text` and its end, and gives back all that comes.
 fn exchange(client: &TcpStream, text: &[u8]) -> Vec<u8> {
     thread::scope(|scope| {
         scope.spawn(|| {
