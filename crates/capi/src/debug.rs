@@ -82,8 +82,16 @@ pub(crate) fn check_assign(ev: *mut event, fd: evutil_socket_t, what: i16) {
 
 /// `function` is about to use `ev`.
 #[inline]
-pub(crate) fn check_set_up(ev: *const event, function: &str) {
-    if is_on() && !is_known(ev) {
+pub(crate) fn check_set_up(ev: *const event, function: &'static str) {
+    if is_on() {
+        check_known(ev, function);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn check_known(ev: *const event, function: &'static str) {
+    if !is_known(ev) {
         complain(&format!("{function} called on a non-initialized event"), ev);
     }
 }

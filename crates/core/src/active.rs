@@ -45,6 +45,27 @@ impl<T: Copy> ActiveQueues<T> {
         }
     }
 
+    /// Makes room for so many items, within reason: nobody looks at the `vacant` ones.
+    pub(crate) fn make_room(&mut self, items: usize, vacant: T) {
+        let items = items.min(LIKELY);
+        let first = self.nodes.len();
+        if first >= items {
+            return;
+        }
+        self.nodes.reserve_exact(items - first);
+        for id in first..items {
+            self.nodes.push(Node {
+                item: vacant,
+                priority: 0,
+                prev: NO_NODE,
+                next: (id + 1) as NodeId,
+            });
+        }
+        // Used in their order, and before those that are free already.
+        self.nodes[items - 1].next = self.free;
+        self.free = first as NodeId;
+    }
+
     /// How many items are queued, over all priorities.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -66,28 +87,29 @@ impl<T: Copy> ActiveQueues<T> {
     }
 
     /// Appends; a priority that does not exist counts as the lowest.
+    #[inline]
     pub(crate) fn push(&mut self, priority: u8, item: T) -> NodeId {
         let priority = priority.min((self.queues.len() - 1) as u8);
         let queue = &mut self.queues[usize::from(priority)];
+        // `NO_NODE` is beyond the end of the table.
         let node = Node {
             item,
             priority,
             prev: queue.tail,
             next: NO_NODE,
         };
-        let id = if self.free == NO_NODE {
+        let id = if let Some(free) = self.nodes.get_mut(self.free as usize) {
+            let id = self.free;
+            self.free = free.next;
+            *free = node;
+            id
+        } else {
             self.nodes.push(node);
             (self.nodes.len() - 1) as NodeId
-        } else {
-            let id = self.free;
-            self.free = self.nodes[id as usize].next;
-            self.nodes[id as usize] = node;
-            id
         };
-        if queue.tail == NO_NODE {
-            queue.head = id;
-        } else {
-            self.nodes[queue.tail as usize].next = id;
+        match self.nodes.get_mut(queue.tail as usize) {
+            Some(tail) => tail.next = id,
+            None => queue.head = id,
         }
         queue.tail = id;
         self.len += 1;
@@ -101,10 +123,21 @@ impl<T: Copy> ActiveQueues<T> {
 
     #[inline]
     pub(crate) fn pop(&mut self, priority: usize) -> Option<T> {
-        let queue = &mut self.queues[priority];
+        self.pop_if(priority, |item| Some(*item))
+    }
+
+    /// Pops the first item, if `wanted` makes something of it.
+    #[inline]
+    pub(crate) fn pop_if<R>(
+        &mut self,
+        priority: usize,
+        wanted: impl FnOnce(&T) -> Option<R>,
+    ) -> Option<R> {
+        let queue = self.queues.get_mut(priority)?;
         let id = queue.head;
         let node = self.nodes.get_mut(id as usize)?;
-        let (item, next) = (node.item, node.next);
+        let result = wanted(&node.item)?;
+        let next = node.next;
         node.next = self.free;
         self.free = id;
         queue.head = next;
@@ -113,14 +146,7 @@ impl<T: Copy> ActiveQueues<T> {
             None => queue.tail = NO_NODE,
         }
         self.len -= 1;
-        Some(item)
-    }
-
-    /// The item that is to be popped next.
-    #[inline]
-    pub(crate) fn first(&self, priority: usize) -> Option<&T> {
-        let id = self.queues[priority].head;
-        self.nodes.get(id as usize).map(|node| &node.item)
+        Some(result)
     }
 
     /// Takes a queued item out; `id` must be queued.
@@ -148,9 +174,28 @@ impl<T: Copy> ActiveQueues<T> {
     }
 }
 
+/// More are seldom queued at a time.
+const LIKELY: usize = 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_holds_nothing_and_is_used_first() {
+        let mut queues = ActiveQueues::new(1);
+        let a = queues.push(0, 'a');
+        queues.make_room(3, '-');
+        queues.make_room(2, '-');
+        assert_eq!(queues.len(), 1);
+        let others = ['b', 'c', 'd'].map(|item| queues.push(0, item));
+        assert_eq!(others, [1, 2, 3]);
+        queues.remove(a);
+        for item in ['b', 'c', 'd'] {
+            assert_eq!(queues.pop(0), Some(item));
+        }
+        assert_eq!(queues.pop(0), None);
+    }
 
     #[test]
     fn fifo_within_a_priority_and_removal_from_the_middle() {

@@ -181,6 +181,7 @@ impl<H: Host> Core<H> {
     }
 
     /// What libevent counts (`event_base_get_num_events`).
+    #[inline]
     pub fn counts(&self) -> Counts {
         let active = self.active_len();
         Counts {
@@ -205,6 +206,7 @@ impl<H: Host> Core<H> {
     }
 
     /// To be called where the counts grow.
+    #[inline]
     pub(crate) fn note_peak(&mut self) {
         let counts = self.counts();
         self.peak.added = self.peak.added.max(counts.added);

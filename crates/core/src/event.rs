@@ -120,6 +120,21 @@ impl<H: Host> Core<H> {
         self.events.iter()
     }
 
+    /// Makes room for so many events at a time, `timers` of them with a timeout, so that adding them takes no new memory.
+    /// Nobody looks at the cookie `vacant`.
+    pub fn make_room(&mut self, events: usize, timers: usize, vacant: H::Event) {
+        self.events.make_room(events, vacant);
+        self.timers.make_room(timers);
+        self.active.make_room(timers, Item::Exit);
+    }
+
+    /// Whether [`add_event`](Self::add_event) would find nothing to do: the event waits already, and there is no timeout.
+    #[inline]
+    pub fn is_added(&self, key: Option<EventKey>, timeout: Option<u64>) -> bool {
+        let slot = key.and_then(|key| self.events.get(key));
+        timeout.is_none() && slot.is_some_and(|slot| slot.state.contains(Standing::INSERTED))
+    }
+
     /// Adds an event, or changes the timeout of one that is added already (`event_add`).
     ///
     /// `timeout` is in nanoseconds from [`now`](Self::now); `None` leaves a timeout that runs alone. Without a `driver`
@@ -127,6 +142,7 @@ impl<H: Host> Core<H> {
     ///
     /// # Errors
     /// See [`AddError`]; an event that was not pending before is not pending after.
+    #[inline]
     pub fn add_event(
         &mut self,
         key: Option<EventKey>,
@@ -140,9 +156,30 @@ impl<H: Host> Core<H> {
             None => self.events.insert(&spec),
         };
         let slot = self.events.at(index);
+        let before = slot.standing();
+        if let Some(timeout) = timeout
+            && slot.only_moves()
+        {
+            self.start_timeout(index, timeout);
+            let key = Some(self.events.key(index));
+            return Ok(Added {
+                key,
+                standing: before,
+            });
+        }
         let waits = slot.what().intersects(What::IO | What::SIGNAL);
+        if let Some(timeout) = timeout
+            && known.is_none()
+            && !waits
+        {
+            self.start_timeout(index, timeout);
+            self.note_peak();
+            let key = Some(self.events.key(index));
+            let standing = self.events.at(index).state;
+            return Ok(Added { key, standing });
+        }
         if waits
-            && !slot.state.contains(Standing::INSERTED)
+            && !before.contains(Standing::INSERTED)
             && let Err(error) = self.insert_event(index, driver)
         {
             if known.is_none() {
@@ -153,8 +190,10 @@ impl<H: Host> Core<H> {
         if let Some(timeout) = timeout {
             self.start_timeout(index, timeout);
         }
-        self.note_peak();
         let standing = self.events.at(index).standing();
+        if standing != before {
+            self.note_peak();
+        }
         Ok(Added {
             key: self.release_idle(index),
             standing,
@@ -162,6 +201,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Deletes an event: it is neither pending nor active then (`event_del`). Returns whether it was either.
+    #[inline(always)]
     pub fn del_event(&mut self, key: EventKey) -> bool {
         let Some(index) = self.events.index(key) else {
             return false;
@@ -197,6 +237,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Makes an event run, as if `happened` had (`event_active`); `calls` counts for signals.
+    #[inline]
     pub fn activate_event(
         &mut self,
         key: Option<EventKey>,
@@ -204,11 +245,13 @@ impl<H: Host> Core<H> {
         happened: What,
         calls: u16,
     ) -> EventKey {
-        let known = key.and_then(|key| self.events.index(key));
-        let index = match known {
-            Some(index) => index,
-            None => self.events.insert(&spec),
-        };
+        if let Some(key) = key
+            && let Some(index) = self.events.index(key)
+        {
+            self.activate(index, happened, calls);
+            return key;
+        }
+        let index = self.events.insert(&spec);
         self.activate(index, happened, calls);
         self.events.key(index)
     }
@@ -271,7 +314,7 @@ impl<H: Host> Core<H> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn activate(&mut self, index: u32, happened: What, calls: u16) {
         let slot = self.events.at_mut(index);
         if slot.node != NO_NODE {
@@ -285,12 +328,11 @@ impl<H: Host> Core<H> {
     }
 
     /// The event has come to the front of its queue.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fire(&mut self, index: u32, calls: u16) -> Fired<H::Event> {
-        let key = self.events.key(index);
-        let slot = self.events.at_mut(index);
+        let (slot, key) = self.events.at_mut_with_key(index);
         slot.node = NO_NODE;
-        let (what, happened) = (slot.what(), slot.happened());
+        let (what, happened, state) = (slot.what(), slot.happened(), slot.state);
         let signal = what.contains(What::SIGNAL);
         let mut fired = Fired {
             cookie: slot.cookie,
@@ -299,14 +341,17 @@ impl<H: Host> Core<H> {
             what: happened,
             calls: if signal { calls } else { 1 },
         };
-        if what.contains(What::PERSIST) {
-            if slot.state.contains(Standing::REPEATS) && !signal {
+        let waits = state.intersects(Standing::INSERTED | Standing::TIMED);
+        let repeats = state.contains(Standing::REPEATS) && !signal;
+        if what.contains(What::PERSIST) && (waits || repeats) {
+            if repeats {
                 self.restart_interval(index, happened);
             }
-            // Activated by hand while it was not added: nothing is left to persist.
-            fired.key = self.release_idle(index);
         } else {
-            self.unhook(index);
+            // A persistent one here was activated by hand while it was not added: nothing is left to persist.
+            if waits {
+                self.unhook(index);
+            }
             self.events.remove(index);
             fired.key = None;
         }
@@ -336,6 +381,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Makes it wait for its descriptor or signal.
+    #[inline(never)]
     fn insert_event(
         &mut self,
         index: u32,
@@ -389,7 +435,7 @@ impl<H: Host> Core<H> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn start_timeout(&mut self, index: u32, timeout: u64) {
         let deadline = self.now.saturating_add(timeout);
         let slot = self.events.at_mut(index);
@@ -404,7 +450,7 @@ impl<H: Host> Core<H> {
         self.set_event_timer(index, deadline);
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_event_timer(&mut self, index: u32, deadline: u64) {
         let slot = self.events.at_mut(index);
         if !slot.state.contains(Standing::TIMED) {
@@ -418,6 +464,7 @@ impl<H: Host> Core<H> {
     }
 
     /// A persistent event's timeout counts from the deadline that has passed, or from now if something else happened.
+    #[inline(never)]
     fn restart_interval(&mut self, index: u32, happened: What) {
         let runs = self.events.at(index).state.contains(Standing::TIMED);
         let interval = self.timers.event_interval(index);
@@ -432,7 +479,7 @@ impl<H: Host> Core<H> {
     }
 
     /// Takes the event out of everything that waits for it, but not out of the active queue.
-    #[inline]
+    #[inline(always)]
     fn unhook(&mut self, index: u32) {
         let slot = self.events.at_mut(index);
         let (state, fd, what) = (slot.state, slot.fd, slot.what());
@@ -444,10 +491,16 @@ impl<H: Host> Core<H> {
         if state.contains(Standing::TIMED) {
             self.timers.remove_event(index);
         }
-        if !state.contains(Standing::INSERTED) {
+        if state.contains(Standing::INSERTED) {
+            self.withdraw(index, fd, what);
+        } else {
             self.timed_only -= 1;
-            return;
         }
+    }
+
+    /// Takes it out of its descriptor's or signal's users.
+    #[inline(never)]
+    fn withdraw(&mut self, index: u32, fd: Fd, what: What) {
         if what.contains(What::SIGNAL) {
             self.withdraw_signal(self.events.key(index), fd);
         } else if fd >= 0 {

@@ -29,18 +29,46 @@ impl Heap {
         self.entries.len().saturating_sub(ROOT)
     }
 
+    /// Makes room for so many entries.
+    pub(crate) fn make_room(&mut self, entries: usize) {
+        let len = self.entries.len();
+        if let Some(missing) = (entries + ROOT).checked_sub(len) {
+            self.entries.reserve_exact(missing);
+            // Writing fetches the memory.
+            self.entries.resize(len + missing, Entry::default());
+            self.entries.truncate(len);
+        }
+    }
+
     #[inline]
     pub(crate) fn top(&self) -> Option<Entry> {
         self.entries.get(ROOT).copied()
     }
 
-    #[inline]
+    /// Inlined, so that the entry stays in registers: put together in memory, it could not be copied as a whole until it
+    /// has left the processor's store buffer.
+    #[inline(always)]
     pub(crate) fn push(&mut self, entry: Entry) {
-        if self.entries.len() < ROOT {
-            self.entries.resize(ROOT, Entry::default());
+        if self.entries.is_empty() {
+            self.fill();
         }
+        let mut position = self.entries.len();
         crate::arena::push_slowly_growing(&mut self.entries, entry);
-        self.sift_up(self.entries.len() - 1);
+        while position > ROOT {
+            let parent = (position - ROOT - 1) / 4 + ROOT;
+            if !before(&entry, &self.entries[parent]) {
+                break;
+            }
+            self.entries[position] = self.entries[parent];
+            self.entries[parent] = entry;
+            position = parent;
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fill(&mut self) {
+        self.entries.resize(ROOT, Entry::default());
     }
 
     /// Takes the top out; there must be one.
@@ -81,6 +109,7 @@ impl Heap {
         }
     }
 
+    #[inline]
     fn sift_up(&mut self, mut position: usize) {
         let entry = self.entries[position];
         while position > ROOT {

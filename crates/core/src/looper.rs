@@ -218,9 +218,9 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// The next step, if it is an event and nothing else has to be looked at: the hot path.
-    #[inline]
-    fn step_event(&mut self) -> Option<Fired<H::Event>> {
+    /// The next [`step`](Self::step), if it is an event and nothing else has to be looked at: the hot path.
+    #[inline(always)]
+    pub fn step_event(&mut self) -> Option<Fired<H::Event>> {
         let Phase::Process(priority) = self.run.phase else {
             return None;
         };
@@ -229,10 +229,10 @@ impl<H: Host> Core<H> {
         if stops || self.has_due() {
             return None;
         }
-        let Some(&Item::Event(slot, calls)) = self.active.first(priority) else {
-            return None;
-        };
-        self.active.pop(priority);
+        let (slot, calls) = self.active.pop_if(priority, |item| match *item {
+            Item::Event(slot, calls) => Some((slot, calls)),
+            _ => None,
+        })?;
         self.run.ran += 1;
         Some(self.fire(slot, calls))
     }

@@ -85,6 +85,13 @@ impl<E: Copy> EventSlots<E> {
     }
 
     #[inline]
+    pub(crate) fn at_mut_with_key(&mut self, index: u32) -> (&mut EventSlot<E>, EventKey) {
+        let slot = self.at_mut(index);
+        let key = key_of(index, slot.version);
+        (slot, key)
+    }
+
+    #[inline]
     pub(crate) fn key(&self, index: u32) -> EventKey {
         key_of(index, self.at(index).version)
     }
@@ -95,6 +102,7 @@ impl<E: Copy> EventSlots<E> {
             .map(|(index, slot)| (key_of(index as u32, slot.version), slot.cookie))
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, spec: &EventSpec<E>) -> u32 {
         let index = self.free.pop().unwrap_or(self.used);
         let mut slot = EventSlot {
@@ -117,8 +125,27 @@ impl<E: Copy> EventSlots<E> {
         index
     }
 
+    /// Makes slots until there are so many; nobody looks at the cookie of a vacant one.
+    pub(crate) fn make_room(&mut self, slots: usize, cookie: E) {
+        let Some(missing) = slots.checked_sub(self.slots.len()) else {
+            return;
+        };
+        let vacant = EventSlot {
+            cookie,
+            version: 0,
+            fd: -1,
+            node: NO_NODE,
+            what: 0,
+            happened: 0,
+            priority: 0,
+            state: Standing::empty(),
+        };
+        self.slots.reserve_exact(missing);
+        self.slots.resize(slots, vacant);
+    }
+
     /// Gives a slot back that has been taken out of everything.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, index: u32) {
         let slot = self.at_mut(index);
         slot.version = slot.version.wrapping_add(1);
@@ -145,6 +172,14 @@ impl<E> EventSlot<E> {
     #[inline]
     pub(crate) fn set_happened(&mut self, happened: What) {
         self.happened = happened.bits() as u8;
+    }
+
+    /// Whether adding it with a timeout moves its deadline, and does nothing else.
+    #[inline]
+    pub(crate) fn only_moves(&self) -> bool {
+        let waits = self.state.contains(Standing::INSERTED)
+            || !self.what().intersects(What::IO | What::SIGNAL);
+        waits && self.state.contains(Standing::TIMED) && self.node == NO_NODE
     }
 
     #[inline]
@@ -186,6 +221,23 @@ mod tests {
         assert_eq!(slots.at(again).what(), What::all());
         let all: Vec<_> = slots.iter().collect();
         assert_eq!(all, [(slots.key(again), 7), (stays, 0)]);
+    }
+
+    #[test]
+    fn room_is_used_in_order_and_holds_no_event() {
+        let mut slots = EventSlots::new();
+        let first = slots.insert(&SPEC);
+        slots.make_room(4, 0);
+        slots.make_room(2, 0);
+        assert_eq!(slots.slots.len(), 4);
+        assert_eq!(slots.iter().count(), 1);
+        for index in 1..6 {
+            assert_eq!(slots.index(key_of(index, 1)), None);
+            assert_eq!(slots.insert(&SPEC), index);
+            assert_eq!(slots.index(slots.key(index)), Some(index));
+        }
+        slots.remove(first);
+        assert_eq!(slots.iter().count(), 5);
     }
 
     #[test]

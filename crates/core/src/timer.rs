@@ -2,7 +2,7 @@
 //!
 //! By hand, because the order of equal deadlines is observable through the C API, and because nothing but the heap's
 //! own array may be touched on the way: with 10^6 timers every other line of memory is a miss. So a timer does not know
-//! where it stands in the heap. Removing one only marks it, moving one later only notes the new deadline (an idle
+//! where it stands in the heap. Removing one only clears a bit, moving one later only notes the new deadline (an idle
 //! timeout moves on every read), moving one earlier adds a second entry; entries that do not tell the truth any more
 //! are put right or dropped when they come to the top, and swept out when they are the majority.
 
@@ -17,6 +17,8 @@ pub(crate) struct Timers<T> {
     heap: Heap,
     /// By the slots of the events, as far as any of them has had a timeout.
     events: Vec<Clock>,
+    /// Which of them run, by bits: stopping one touches nothing else, and this is small enough for a cache.
+    running: Vec<u64>,
     others: Vec<Other<T>>,
     /// Of the others, those that are not in use.
     free: Vec<u32>,
@@ -44,8 +46,8 @@ struct Clock {
     interval: u64,
     /// Order of arming among equal deadlines.
     order: u32,
-    /// The order of the heap's entry that stands for this timer, and is never later than its deadline; [`REMOVED`]:
-    /// none.
+    /// The order of the heap's entry that stands for this timer while it runs, and is never later than its deadline;
+    /// of another timer than an event's, [`REMOVED`] while it does not run.
     entry: u32,
 }
 
@@ -80,11 +82,24 @@ impl<T: Copy> Timers<T> {
         Self {
             heap: Heap::default(),
             events: Vec::new(),
+            running: Vec::new(),
             others: Vec::new(),
             free: Vec::new(),
             len: 0,
             next_order: REMOVED,
         }
+    }
+
+    /// Makes room for the timers of so many events.
+    pub(crate) fn make_room(&mut self, events: usize) {
+        if let Some(missing) = events.checked_sub(self.events.len()) {
+            self.events.reserve_exact(missing);
+            self.events.resize(events, Clock::default());
+        }
+        if events.div_ceil(64) > self.running.len() {
+            self.running.resize(events.div_ceil(64), 0);
+        }
+        self.heap.make_room(events);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -97,13 +112,12 @@ impl<T: Copy> Timers<T> {
     }
 
     /// Starts the timer of an event, or moves it as if it had been removed first.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set_event(&mut self, slot: u32, deadline: u64) {
         let order = self.take_order();
-        let clock = self.clock_of_event(slot);
-        let (starts, earlier) = clock.move_to(deadline, order);
-        self.len += usize::from(starts);
-        if earlier {
+        let runs = self.set_running(slot);
+        self.len += usize::from(!runs);
+        if self.clock_of_event(slot).move_to(runs, deadline, order) {
             self.push(Entry {
                 deadline,
                 order,
@@ -115,7 +129,7 @@ impl<T: Copy> Timers<T> {
     /// Stops the timer of an event, which must run.
     #[inline]
     pub(crate) fn remove_event(&mut self, slot: u32) {
-        self.events[slot as usize].entry = REMOVED;
+        self.clear_running(slot);
         self.count_removed();
     }
 
@@ -157,8 +171,9 @@ impl<T: Copy> Timers<T> {
     pub(crate) fn set(&mut self, id: TimerId, deadline: u64) {
         let order = self.take_order();
         let clock = &mut self.others[id.index()].clock;
-        let (starts, earlier) = clock.move_to(deadline, order);
-        self.len += usize::from(starts);
+        let runs = clock.entry != REMOVED;
+        let earlier = clock.move_to(runs, deadline, order);
+        self.len += usize::from(!runs);
         if earlier {
             self.push(Entry {
                 deadline,
@@ -181,6 +196,10 @@ impl<T: Copy> Timers<T> {
     /// The earliest deadline.
     pub(crate) fn next_deadline(&mut self) -> Option<u64> {
         while let Some(top) = self.heap.top() {
+            if !self.runs(top.id) {
+                self.heap.pop();
+                continue;
+            }
             let clock = self.clock(top.id);
             if clock.entry != top.order {
                 self.heap.pop();
@@ -204,16 +223,51 @@ impl<T: Copy> Timers<T> {
         self.next_deadline().filter(|&deadline| deadline <= now)?;
         let id = self.heap.top()?.id;
         self.heap.pop();
-        self.clock(id).entry = REMOVED;
-        self.count_removed();
         if id & OTHER == 0 {
+            self.clear_running(id);
+            self.count_removed();
             return Some(Expired::Event(id));
         }
         let index = id & !OTHER;
+        self.clock(id).entry = REMOVED;
+        self.count_removed();
         self.free.push(index);
         Some(Expired::Other(self.others[index as usize].owner))
     }
 
+    /// Whether the timer of an entry may run; of the other timers their clock tells.
+    #[inline]
+    fn runs(&self, id: u32) -> bool {
+        id & OTHER != 0 || is_set(&self.running, id)
+    }
+
+    /// Returns whether it ran before.
+    #[inline]
+    fn set_running(&mut self, slot: u32) -> bool {
+        let word = slot as usize / 64;
+        if word >= self.running.len() {
+            self.grow_running(word);
+        }
+        let bit = 1 << (slot % 64);
+        let runs = self.running[word] & bit != 0;
+        self.running[word] |= bit;
+        runs
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow_running(&mut self, word: usize) {
+        self.running.resize(word + 1, 0);
+    }
+
+    #[inline]
+    fn clear_running(&mut self, slot: u32) {
+        if let Some(word) = self.running.get_mut(slot as usize / 64) {
+            *word &= !(1 << (slot % 64));
+        }
+    }
+
+    #[inline]
     fn take_order(&mut self) -> u32 {
         self.next_order = self.next_order.wrapping_add(1);
         if self.next_order == REMOVED {
@@ -225,10 +279,18 @@ impl<T: Copy> Timers<T> {
     #[inline]
     fn clock_of_event(&mut self, slot: u32) -> &mut Clock {
         let index = slot as usize;
+        if index >= self.events.len() {
+            self.grow_events(index);
+        }
+        &mut self.events[index]
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow_events(&mut self, index: usize) {
         while index >= self.events.len() {
             push_slowly_growing(&mut self.events, Clock::default());
         }
-        &mut self.events[index]
     }
 
     #[inline]
@@ -248,7 +310,7 @@ impl<T: Copy> Timers<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, entry: Entry) {
         if self.heap.len() >= SWEEP_FROM && self.heap.len() > 2 * self.len {
             self.sweep();
@@ -260,8 +322,10 @@ impl<T: Copy> Timers<T> {
     #[cold]
     fn sweep(&mut self) {
         let (events, others) = (&self.events, &self.others);
+        let running = &self.running;
         self.heap.retain(|entry| {
             let clock = match entry.id & OTHER {
+                0 if !is_set(running, entry.id) => return false,
                 0 => &events[entry.id as usize],
                 _ => &others[(entry.id & !OTHER) as usize].clock,
             };
@@ -270,18 +334,23 @@ impl<T: Copy> Timers<T> {
     }
 }
 
+#[inline]
+fn is_set(bits: &[u64], slot: u32) -> bool {
+    bits.get(slot as usize / 64)
+        .is_some_and(|word| word & 1 << (slot % 64) != 0)
+}
+
 impl Clock {
-    /// Returns whether the timer did not run before, and whether it needs an entry in the heap with this order.
+    /// Returns whether the timer, which may have run before, needs an entry in the heap with this order.
     #[inline]
-    fn move_to(&mut self, deadline: u64, order: u32) -> (bool, bool) {
-        let starts = self.entry == REMOVED;
-        let earlier = starts | (deadline < self.deadline);
+    fn move_to(&mut self, runs: bool, deadline: u64, order: u32) -> bool {
+        let earlier = !runs | (deadline < self.deadline);
         self.deadline = deadline;
         self.order = order;
         if earlier {
             self.entry = order;
         }
-        (starts, earlier)
+        earlier
     }
 }
 
@@ -347,6 +416,8 @@ mod tests {
         #[test]
         fn agrees_with_a_sorted_list(ops in prop::collection::vec(op(), 1..400)) {
             let mut timers = Timers::new();
+            // Some of the events have their room from the beginning.
+            timers.make_room(50);
             let mut model: Vec<Armed> = Vec::new();
             for (order, op) in ops.into_iter().enumerate() {
                 match op {

@@ -11,6 +11,7 @@ use ferrevent_sys::{SignalInbox, monotonic};
 use ferrevent_threads::Turns;
 
 use super::lone::Lone;
+use super::room::Room;
 use super::run::run_step;
 use super::{Inner, Task, event_base};
 use crate::config::event_config;
@@ -58,6 +59,7 @@ pub(crate) fn new_base(config: &event_config) -> *mut event_base {
     retired::take(event_base {
         leaf,
         lone: Lone::default(),
+        room: Room::default(),
         inner: UnsafeCell::new(Some(inner)),
     })
 }

@@ -45,12 +45,15 @@ impl event_base {
     /// # Safety
     /// `this` is a base, freed or not.
     #[inline]
-    pub(crate) unsafe fn refuses(this: *mut Self, function: &str) -> bool {
+    pub(crate) unsafe fn refuses(this: *mut Self, function: &'static str) -> bool {
         // SAFETY: by this function's contract.
-        if !unsafe { Self::is_elsewhere(this) } {
-            return false;
-        }
-        // SAFETY: by this function's contract.
+        unsafe { Self::is_elsewhere(this) && Self::refuse(this, function) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    unsafe fn refuse(this: *mut Self, function: &'static str) -> bool {
+        // SAFETY: the caller's `this` is a base, freed or not.
         let base = unsafe { &*this };
         if !base.lone.told.swap(true, Ordering::Relaxed) {
             log::warn(&format!(

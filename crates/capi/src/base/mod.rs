@@ -10,6 +10,7 @@ mod fork;
 mod life;
 mod lone;
 mod query;
+mod room;
 mod run;
 mod running;
 mod wait;
@@ -34,6 +35,7 @@ use crate::event::Once;
 use crate::lock::Leaf;
 use crate::log;
 use lone::Lone;
+use room::Room;
 
 pub use control::*;
 pub use fork::*;
@@ -90,6 +92,7 @@ pub(crate) enum Task {
 pub struct event_base {
     leaf: Option<Leaf>,
     lone: Lone,
+    room: Room,
     /// `None` once the base has been freed.
     inner: UnsafeCell<Option<Inner>>,
 }
@@ -132,7 +135,7 @@ impl event_base {
         // SAFETY: handed through.
         match unsafe { Self::try_with(this, f) } {
             Some(result) => result,
-            None => log::fatal("an event_base was used after event_base_free"),
+            None => end_of_use_after_free(),
         }
     }
 
@@ -154,7 +157,7 @@ impl event_base {
         if !inner.complaints.is_empty() {
             let complaints = std::mem::take(&mut inner.complaints);
             drop(held);
-            complaints.iter().for_each(|line| log::warn(line));
+            tell(complaints);
         }
         Some(result)
     }
@@ -167,6 +170,18 @@ impl event_base {
         // SAFETY: by this function's contract.
         unsafe { (*this).leaf.is_some() }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn end_of_use_after_free() -> ! {
+    log::fatal("an event_base was used after event_base_free")
+}
+
+#[cold]
+#[inline(never)]
+fn tell(complaints: Vec<String>) {
+    complaints.iter().for_each(|line| log::warn(line));
 }
 
 impl Inner {

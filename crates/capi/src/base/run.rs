@@ -2,11 +2,12 @@
 
 use std::ffi::{c_int, c_void};
 
-use ferrevent_core::{LoopEnd, LoopFlags, Step, What};
+use ferrevent_core::{EventKey, Fired, LoopEnd, LoopFlags, Step, What};
 use ferrevent_sys::monotonic;
 
 use super::wait::{Waiting, wait};
-use super::{CHost, Task, event_base, this_thread};
+use super::{Address, CHost, Inner, Task, event_base, this_thread};
+use crate::abi::event;
 use crate::{buffer, bufferevent, dns, event as events, finalize, log};
 
 /// `event_base_dispatch`
@@ -50,7 +51,12 @@ pub unsafe extern "C" fn event_base_loop(base: *mut event_base, flags: c_int) ->
         event_base::note_looper(base, true);
         let result = loop {
             match next_step(base) {
-                Next::Call(call) => run_event(base, &call),
+                Next::Call(call) => {
+                    run_event(base, &call);
+                    while let Some(call) = next_call(base) {
+                        run_event(base, &call);
+                    }
+                }
                 Next::Step(Step::Done(LoopEnd::Stopped)) => break 0,
                 Next::Step(Step::Done(LoopEnd::Empty)) => break 1,
                 Next::Wait(waiting) => {
@@ -84,6 +90,20 @@ struct Call {
     times: u16,
 }
 
+/// The next step, if it is an event's function and nothing else has to be looked at: the hot path.
+#[inline(always)]
+unsafe fn next_call(base: *mut event_base) -> Option<Call> {
+    // SAFETY: the caller's; no user code runs. The struct of an event that fires is alive, by the C API's contract.
+    unsafe {
+        event_base::with(base, |inner| {
+            inner.finish_running(base);
+            let fired = inner.core.step_event()?;
+            inner.begin_call(&fired)
+        })
+    }
+}
+
+#[inline(always)]
 unsafe fn next_step(base: *mut event_base) -> Next {
     // SAFETY: the caller's; no user code runs. The struct of an event that fires is alive, by the C API's contract.
     unsafe {
@@ -94,38 +114,56 @@ unsafe fn next_step(base: *mut event_base) -> Next {
             }
             inner.finish_running(base);
             loop {
-                let step = inner.core.step();
-                // A signal's last event may have gone by firing.
-                if inner.core.has_signal_changes() {
-                    inner.apply_signals();
-                }
-                let fired = match step {
-                    Step::Event(fired) => fired,
+                match inner.core.step() {
+                    Step::Event(fired) => {
+                        if let Some(call) = inner.begin_call(&fired) {
+                            return Next::Call(call);
+                        }
+                    }
                     Step::Wait { until } => return Next::Wait(inner.begin_wait(shared, until)),
                     step => return Next::Step(step),
-                };
-                let ev = fired.cookie.0;
-                let Some((callback, fd, arg)) = events::take_fired(ev, &fired) else {
-                    inner.complain(
-                        "an event was initialised anew while it was pending; it is dropped"
-                            .to_owned(),
-                    );
-                    if let Some(key) = fired.key {
-                        inner.core.del_event(key);
-                    }
-                    continue;
-                };
-                inner.turns.begin_callback(ev);
-                inner.calls_cancelled = false;
-                return Next::Call(Call {
-                    callback,
-                    fd,
-                    arg,
-                    what: (fired.what & !What::PERSIST).bits() as i16,
-                    times: fired.calls,
-                });
+                }
             }
         })
+    }
+}
+
+impl Inner {
+    /// Prepares the call of an event that fires; `None` if its struct has been initialised anew, and it is dropped.
+    ///
+    /// # Safety
+    /// The core has just let it fire, so that its struct is alive.
+    #[inline(always)]
+    unsafe fn begin_call(&mut self, fired: &Fired<Address<event>>) -> Option<Call> {
+        // A signal's last event may have gone by firing.
+        if self.core.has_signal_changes() {
+            self.apply_signals();
+        }
+        let ev = fired.cookie.0;
+        // SAFETY: by this function's contract.
+        let Some((callback, fd, arg)) = (unsafe { events::take_fired(ev, fired) }) else {
+            self.drop_fired(fired.key);
+            return None;
+        };
+        self.turns.begin_callback(ev);
+        self.calls_cancelled = false;
+        Some(Call {
+            callback,
+            fd,
+            arg,
+            what: (fired.what & !What::PERSIST).bits() as i16,
+            times: fired.calls,
+        })
+    }
+
+    #[cold]
+    fn drop_fired(&mut self, key: Option<EventKey>) {
+        self.complain(
+            "an event was initialised anew while it was pending; it is dropped".to_owned(),
+        );
+        if let Some(key) = key {
+            self.core.del_event(key);
+        }
     }
 }
 
@@ -145,6 +183,7 @@ pub(super) unsafe fn run_step(base: *mut event_base, step: Step<CHost>) {
     }
 }
 
+#[inline(always)]
 unsafe fn run_event(base: *mut event_base, call: &Call) {
     // SAFETY: the program promises a function of this type; after the first call only the key is trusted.
     unsafe {

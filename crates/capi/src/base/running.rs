@@ -85,7 +85,9 @@ impl Monitor for Shared<'_> {
 impl Inner {
     /// The event is deleted, perhaps by its own callback.
     pub(crate) fn cancel_calls(&mut self, ev: *mut event) {
-        self.calls_cancelled |= self.turns.running() == Some(ev);
+        if self.turns.running() == Some(ev) {
+            self.calls_cancelled = true;
+        }
     }
 
     /// The callback that ran has returned: whoever waits for that goes on.

@@ -52,6 +52,9 @@ pub unsafe extern "C" fn event_new(
             memory::release(ev.cast());
             return ptr::null_mut();
         }
+        if !(*ev).ev_base.is_null() {
+            event_base::count_made((*ev).ev_base, ev);
+        }
     }
     ev
 }
@@ -70,6 +73,9 @@ pub unsafe extern "C" fn event_free(ev: *mut event) {
         debug::check_set_up(ev, "event_free");
         event_del(ev);
         debug::forget(ev);
+        if !(*ev).ev_base.is_null() {
+            event_base::count_freed((*ev).ev_base, ev);
+        }
         memory::release(ev.cast());
     }
 }

@@ -36,7 +36,18 @@ const EVLIST_INIT: c_short = 0x80;
 /// Stands in an initialised struct beside its key.
 const MAGIC: u64 = 0x6665_7272_6576_0001;
 
+#[inline]
 pub(crate) fn nanoseconds(tv: &timeval) -> u64 {
+    let (seconds, micros) = (tv.tv_sec as u64, shared_timeout::micros(tv) as u64);
+    // Negative numbers are large ones here.
+    if (seconds | micros) >> 32 == 0 {
+        return seconds * 1_000_000_000 + micros * 1000;
+    }
+    saturated(tv)
+}
+
+#[cold]
+fn saturated(tv: &timeval) -> u64 {
     let seconds = u64::try_from(tv.tv_sec).unwrap_or(0);
     let micros = u64::try_from(shared_timeout::micros(tv)).unwrap_or(0);
     seconds
@@ -55,6 +66,7 @@ pub(crate) fn timeval_of(time: Duration) -> timeval {
 ///
 /// # Safety
 /// `ev` is the cookie of a fired event, so that its memory is alive.
+#[inline(always)]
 pub(crate) unsafe fn take_fired(
     ev: *mut event,
     fired: &Fired<Address<event>>,
@@ -130,16 +142,11 @@ unsafe fn spec_of(ev: *mut event) -> EventSpec<Address<event>> {
 
 /// Writes down what the base knows of the event.
 unsafe fn note(ev: *mut event, key: Option<ferrevent_core::EventKey>, standing: Standing) {
-    let mut flags = EVLIST_INIT;
-    for (stands, flag) in [
-        (Standing::INSERTED, EVLIST_INSERTED),
-        (Standing::ACTIVE, EVLIST_ACTIVE),
-        (Standing::TIMED, EVLIST_TIMEOUT),
-    ] {
-        if standing.contains(stands) {
-            flags |= flag;
-        }
-    }
+    let stands = |standing_as| c_short::from(standing.contains(standing_as));
+    let flags = EVLIST_INIT
+        | (EVLIST_INSERTED * stands(Standing::INSERTED))
+        | (EVLIST_ACTIVE * stands(Standing::ACTIVE))
+        | (EVLIST_TIMEOUT * stands(Standing::TIMED));
     // SAFETY: the caller's `ev` is initialised.
     unsafe {
         (*ev).ev_evcallback.key = key.map_or(0, |key| slotmap::Key::data(&key).as_ffi());
@@ -147,12 +154,19 @@ unsafe fn note(ev: *mut event, key: Option<ferrevent_core::EventKey>, standing: 
     }
 }
 
-pub(crate) unsafe fn base_of(ev: *mut event, function: &str) -> Option<*mut event_base> {
+#[inline]
+pub(crate) unsafe fn base_of(ev: *mut event, function: &'static str) -> Option<*mut event_base> {
     // SAFETY: the caller's `ev` is NULL or an initialised event.
     let base = unsafe { ev.as_ref() }.map_or(ptr::null_mut(), |ev| ev.ev_base);
     if base.is_null() {
-        log::warn(&format!("{function}: event has no event_base set."));
+        tell_no_base(function);
         return None;
     }
     Some(base)
+}
+
+#[cold]
+#[inline(never)]
+fn tell_no_base(function: &'static str) {
+    log::warn(&format!("{function}: event has no event_base set."));
 }

@@ -3,17 +3,17 @@
 use std::ffi::{c_int, c_short};
 use std::time::Duration;
 
-use ferrevent_core::{Standing, What};
+use ferrevent_core::{AddError, EventKey, Standing, What};
 use ferrevent_sys::{monotonic, realtime};
 use libc::timeval;
 
 use super::{
     EVLIST_ACTIVE, base_of, is_finalizing, known_key, may_be_known, nanoseconds, note, spec_of,
-    timeval_of,
+    tell_no_base, timeval_of,
 };
 use crate::abi::event;
-use crate::base::{event_base, wait_for_callback};
-use crate::{debug, log};
+use crate::base::{Inner, event_base, wait_for_callback};
+use crate::debug;
 
 /// `event_add`: 0, or -1.
 ///
@@ -36,6 +36,9 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
                 return -1;
             }
             let key = known_key(inner, ev);
+            if inner.core.is_added(key, timeout) {
+                return 0;
+            }
             if timeout.is_some() {
                 inner.refresh_clock();
             }
@@ -43,24 +46,37 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
             match core.add_event(key, spec_of(ev), timeout, driver) {
                 Ok(added) => {
                     note(ev, added.key, added.standing);
-                    let refused = inner.core.has_signal_changes() && !inner.apply_signals();
-                    if refused {
-                        if let Some(key) = added.key {
-                            inner.core.del_event(key);
-                            inner.apply_signals();
-                        }
-                        note(ev, None, Standing::empty());
+                    if inner.core.has_signal_changes() && !inner.apply_signals() {
+                        take_back(inner, ev, added.key);
+                        return -1;
                     }
                     inner.settle();
-                    if refused { -1 } else { 0 }
+                    0
                 }
                 Err(error) => {
-                    inner.complain(format!("event_add: {error} [fd {}]", (*ev).ev_fd));
+                    complain(inner, &error, (*ev).ev_fd);
                     -1
                 }
             }
         })
     }
+}
+
+/// The system refuses a signal.
+#[cold]
+unsafe fn take_back(inner: &mut Inner, ev: *mut event, key: Option<EventKey>) {
+    if let Some(key) = key {
+        inner.core.del_event(key);
+        inner.apply_signals();
+    }
+    // SAFETY: the caller's `ev` is initialised.
+    unsafe { note(ev, None, Standing::empty()) };
+    inner.settle();
+}
+
+#[cold]
+fn complain(inner: &mut Inner, error: &AddError, fd: c_int) {
+    inner.complain(format!("event_add: {error} [fd {fd}]"));
 }
 
 /// `event_del`: from another thread it waits until the callback has returned, unless the event is `EV_FINALIZE`.
@@ -97,6 +113,7 @@ pub unsafe extern "C" fn event_del_noblock(ev: *mut event) -> c_int {
 }
 
 /// Takes the event off its base. An idle event's base is not touched: it may be gone.
+#[inline]
 pub(crate) unsafe fn del(ev: *mut event, wait: bool) -> c_int {
     if ev.is_null() {
         return -1;
@@ -105,18 +122,12 @@ pub(crate) unsafe fn del(ev: *mut event, wait: bool) -> c_int {
     unsafe {
         let base = (*ev).ev_base;
         if base.is_null() {
-            log::warn("event_del: event has no event_base set.");
+            tell_no_base("event_del");
             return -1;
         }
         debug::check_set_up(ev, "event_del");
         if event_base::is_elsewhere(base) {
-            // One that is idle is no matter of the base's.
-            let idle = (*ev).ev_evcallback.key == 0;
-            return if idle || !event_base::refuses(base, "event_del") {
-                0
-            } else {
-                -1
-            };
+            return refuse_del(base, ev);
         }
         event_base::try_with(base, |inner| {
             inner.cancel_calls(ev);
@@ -131,6 +142,22 @@ pub(crate) unsafe fn del(ev: *mut event, wait: bool) -> c_int {
         }
     }
     0
+}
+
+/// The loop of a base without locks runs in another thread.
+#[cold]
+#[inline(never)]
+unsafe fn refuse_del(base: *mut event_base, ev: *const event) -> c_int {
+    // SAFETY: the caller's `ev` is initialised, and `base` its base, freed or not.
+    unsafe {
+        // One that is idle is no matter of the base's.
+        let idle = (*ev).ev_evcallback.key == 0;
+        if idle || !event_base::refuses(base, "event_del") {
+            0
+        } else {
+            -1
+        }
+    }
 }
 
 /// `event_remove_timer`
