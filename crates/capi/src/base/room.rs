@@ -10,8 +10,8 @@ use ferrevent_core::What;
 use super::{Address, event_base};
 use crate::abi::event;
 
-/// How many there are, and for how many there is room. Hints, changed without a lock: a lost count costs nothing but memory
-/// that is fetched later.
+/// How many there are, and for how many there is room. Only a base without a lock, which one thread uses, counts: with
+/// one, all events would share two counters, and `event_add` fetches its memory itself, as it does for other events.
 #[derive(Default)]
 pub(super) struct Room {
     timers: Kind,
@@ -46,8 +46,11 @@ impl event_base {
     /// `this` is a base, freed or not; `ev` is initialised.
     #[inline]
     pub(crate) unsafe fn count_made(this: *mut Self, ev: *const event) {
-        // SAFETY: the memory of a base stays one.
+        // SAFETY: the memory of a base stays one, and whether it has a lock does not change.
         unsafe {
+            if (*this).leaf.is_some() {
+                return;
+            }
             let kind = (*this).room.kind(ev);
             let made = kind.made.load(Ordering::Relaxed) + 1;
             kind.made.store(made, Ordering::Relaxed);
@@ -64,8 +67,11 @@ impl event_base {
     /// As [`count_made`](Self::count_made).
     #[inline]
     pub(crate) unsafe fn count_freed(this: *mut Self, ev: *const event) {
-        // SAFETY: the memory of a base stays one.
+        // SAFETY: as above.
         unsafe {
+            if (*this).leaf.is_some() {
+                return;
+            }
             let made = &(*this).room.kind(ev).made;
             let left = made.load(Ordering::Relaxed).saturating_sub(1);
             made.store(left, Ordering::Relaxed);
