@@ -29,6 +29,7 @@ mod flags;
 mod heap;
 mod looper;
 mod slots;
+mod spread;
 mod stream;
 mod timer;
 mod users;

@@ -206,12 +206,7 @@ impl<T: Copy> Timers<T> {
             } else if clock.order == top.order {
                 return Some(top.deadline);
             } else {
-                clock.entry = clock.order;
-                let moved = Entry {
-                    deadline: clock.deadline,
-                    order: clock.order,
-                    id: top.id,
-                };
+                let moved = clock.take_entry(top.id);
                 self.heap.replace_top(moved);
             }
         }
@@ -220,19 +215,32 @@ impl<T: Copy> Timers<T> {
 
     /// Takes out the earliest timer if it is due at `now`.
     pub(crate) fn expire(&mut self, now: u64) -> Option<Expired<T>> {
-        self.next_deadline().filter(|&deadline| deadline <= now)?;
-        let id = self.heap.top()?.id;
-        self.heap.pop();
-        if id & OTHER == 0 {
-            self.clear_running(id);
+        while let Some(entry) = self.heap.pop_due(now) {
+            let id = entry.id;
+            if !self.runs(id) {
+                continue;
+            }
+            let clock = self.clock(id);
+            if clock.entry != entry.order {
+                continue;
+            }
+            if clock.order != entry.order {
+                let moved = clock.take_entry(id);
+                self.heap.push(moved);
+                continue;
+            }
+            if id & OTHER == 0 {
+                self.clear_running(id);
+                self.count_removed();
+                return Some(Expired::Event(id));
+            }
+            let index = id & !OTHER;
+            clock.entry = REMOVED;
             self.count_removed();
-            return Some(Expired::Event(id));
+            self.free.push(index);
+            return Some(Expired::Other(self.others[index as usize].owner));
         }
-        let index = id & !OTHER;
-        self.clock(id).entry = REMOVED;
-        self.count_removed();
-        self.free.push(index);
-        Some(Expired::Other(self.others[index as usize].owner))
+        None
     }
 
     /// Whether the timer of an entry may run; of the other timers their clock tells.
@@ -351,6 +359,16 @@ impl Clock {
             self.entry = order;
         }
         earlier
+    }
+
+    /// Its entry has come to the top, and it has been moved since: this is the one that stands for it now.
+    fn take_entry(&mut self, id: u32) -> Entry {
+        self.entry = self.order;
+        Entry {
+            deadline: self.deadline,
+            order: self.order,
+            id,
+        }
     }
 }
 
