@@ -163,6 +163,41 @@ CASE(tls_data_with_the_end_of_the_handshake) /* what comes with the last message
     close_tls(&s);
 }
 
+/* What the callback finds is one message, and is taken; then the event is due. */
+static void take_message(struct end *end) {
+    char text[40];
+    size_t n = bufferevent_read(end->bev, text, sizeof text - 1);
+    text[n] = '\0';
+    say("  message %s", text);
+    event_active(end->extra, EV_TIMEOUT, 1);
+}
+
+static void after_message(evutil_socket_t fd, short what, void *arg) {
+    (void)fd, (void)what, (void)arg;
+    say("  between");
+}
+
+static void messages_at_once(int options) {
+    struct tls_scene s;
+    open_tls_connected(&s, true, options);
+    struct event *between = event_new(s.base, -1, 0, after_message, NULL);
+    s.a.on_read = take_message;
+    s.a.extra = between;
+    CHECK(bufferevent_enable(s.a.bev, EV_READ) == 0);
+    const char *messages[] = {"first", "second", "third"};
+    for (size_t i = 0; i < 3; i++)
+        CHECK(SSL_write(s.peer, messages[i], (int)strlen(messages[i])) > 0);
+    settle(s.base);
+    event_free(between);
+    close_tls(&s);
+}
+
+/* coturn's server answers each message from the loop; its client takes a record for one answer. */
+CASE(tls_small_records_are_announced_one_by_one) {
+    messages_at_once(0);
+    messages_at_once(BEV_OPT_DEFER_CALLBACKS);
+}
+
 static void disable_reading(struct end *end) {
     CHECK(bufferevent_disable(end->bev, EV_READ) == 0);
 }

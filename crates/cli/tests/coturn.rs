@@ -39,14 +39,22 @@ fn coturn_relays_what_comes_by_udp_tcp_and_tls() {
     let (_peer, peer_port) = first_success(|| start_peer(&library));
     assert_runs_on(&library, turnserver.pid());
 
-    for transport in [&[][..], &["-t"], &["-t", "-S"]] {
+    let by_udp = CLIENTS * MESSAGES_OF_EACH;
+    // Between relays, and the client makes their number even.
+    let by_tcp = CLIENTS.next_multiple_of(2) * MESSAGES_OF_EACH;
+    for (transport, all, may_be_lost) in [
+        // Between the relay and the peer it is UDP, which may lose some on a machine that is busy.
+        (&[][..], by_udp, by_udp / 10),
+        (&["-t"], by_udp, by_udp / 10),
+        (&["-t", "-S"], by_udp, by_udp / 10),
+        (&["-T"], by_tcp, 0),
+        (&["-T", "-S"], by_tcp, 0),
+    ] {
         let report = relay(&library, port, peer_port, transport);
         let (sent, received) = counted(&report);
-        let all = CLIENTS * MESSAGES_OF_EACH;
         assert_eq!(sent, all, "{transport:?}: {report}");
-        // Between the relay and the peer it is UDP, which may lose some on a machine that is busy.
         assert!(
-            received >= all - all / 10,
+            received >= all - may_be_lost,
             "{transport:?}: {received} of {sent}\n{report}"
         );
     }

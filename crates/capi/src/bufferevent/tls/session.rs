@@ -18,6 +18,9 @@ use crate::bufferevent::{Bev, TRANSPORT};
 /// The most that one TLS record carries.
 const RECORD: usize = 16 << 10;
 
+/// A record of fewer bytes may be a message of its own, and is announced alone.
+const MESSAGE: usize = 1 << 10;
+
 /// What is read from a descriptor at a time.
 const MAX_READ: usize = 64 << 10;
 
@@ -169,7 +172,11 @@ pub(crate) unsafe fn handshake(
     }
 }
 
-/// Reads at most `limit` bytes into the input.
+/// Reads at most `limit` bytes into the input: several full records, or one that is short.
+///
+/// What follows a short record waits for the next pass, as in libevent. Its callback may have the loop do something that
+/// the answer waits for, and there are peers, coturn's client for one, to which a record is one answer: of messages that
+/// are answered in the same pass, the answers would be in one record.
 ///
 /// # Safety
 /// As for [`handshake`].
@@ -182,6 +189,7 @@ pub(crate) unsafe fn read(
 ) -> io::Result<Received> {
     let mut record = [0_u8; RECORD];
     let mut bytes = 0;
+    let mut dry = false;
     // SAFETY: by this function's contract; no reference into the session or the buffer is alive while OpenSSL runs.
     unsafe {
         let input = (*bev).public.input;
@@ -198,8 +206,15 @@ pub(crate) unsafe fn read(
                     // The transport is not the user: what the user froze does not bind it.
                     append(&mut (*input).buffer, &record[..n])?;
                     bytes += n;
+                    if n < room.min(MESSAGE) {
+                        dry = (*session).wire.incoming.is_empty() && !fill(session, fd, kind);
+                        if !dry {
+                            break;
+                        }
+                        // OpenSSL itself may have read ahead.
+                    }
                 }
-                Step::Starved if fill(session, fd, kind) => {}
+                Step::Starved if !dry && fill(session, fd, kind) => {}
                 Step::Starved => {
                     // What TLS has to say for itself goes out with the next write at the latest.
                     let _ = flush(bev, session, fd, kind);
