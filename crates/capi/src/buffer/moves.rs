@@ -108,7 +108,33 @@ enum First {
 ///
 /// # Safety
 /// Both are alive, and not the same.
+#[inline]
 unsafe fn change_both<R>(
+    target: *mut evbuffer,
+    source: *mut evbuffer,
+    change: impl FnOnce(&mut Buffer, &mut Buffer) -> Result<R, BufferError>,
+    first: impl FnOnce(&Buffer) -> First,
+) -> Result<R, BufferError> {
+    // SAFETY: by this function's contract.
+    unsafe {
+        if !(*target).is_private() || !(*source).is_private() {
+            return change_both_watched(target, source, change, first);
+        }
+        // Nobody to be told in any order, and nothing to be locked.
+        let result = change(&mut (*target).buffer, &mut (*source).buffer);
+        (*target).buffer.forget_change();
+        (*source).buffer.forget_change();
+        reference::clean_up();
+        result
+    }
+}
+
+/// As [`change_both`], where others may have to do with the buffers.
+///
+/// # Safety
+/// As for [`change_both`].
+#[inline(never)]
+unsafe fn change_both_watched<R>(
     target: *mut evbuffer,
     source: *mut evbuffer,
     change: impl FnOnce(&mut Buffer, &mut Buffer) -> Result<R, BufferError>,
@@ -117,14 +143,6 @@ unsafe fn change_both<R>(
     // SAFETY: by this function's contract; references to the buffers end before `notify`, and the callbacks of one may
     // free the other.
     unsafe {
-        if (*target).is_private() && (*source).is_private() {
-            // Nobody to be told in any order, and nothing to be locked.
-            let result = change(&mut (*target).buffer, &mut (*source).buffer);
-            (*target).buffer.forget_change();
-            (*source).buffer.forget_change();
-            reference::clean_up();
-            return result;
-        }
         let _held = hold_both(target, source);
         let result = change(&mut (*target).buffer, &mut (*source).buffer);
         let (one, other) = match first(&(*source).buffer) {

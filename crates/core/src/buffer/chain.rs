@@ -144,11 +144,20 @@ impl Chain {
         self.head.take()
     }
 
+    /// Moves everything from `other` here, where nothing is.
+    #[inline]
+    pub(super) fn take_from(&mut self, other: &mut Self) {
+        debug_assert!(self.is_empty());
+        self.head = other.head.take().map(Chunk::moved);
+        // An empty ring goes the other way.
+        mem::swap(&mut self.rest, &mut other.rest);
+    }
+
     /// Moves everything from `other` behind what is here.
     #[inline]
     pub(super) fn append(&mut self, other: &mut Self) {
         if self.is_empty() {
-            mem::swap(self, other);
+            self.take_from(other);
             return;
         }
         if let Some(head) = other.head.take() {

@@ -59,6 +59,25 @@ impl Chunk {
         }
     }
 
+    /// The same chunk. Memory of ours is taken apart and put together again, as happens where a chunk is made: the
+    /// compiler then moves it in the same pieces, none of which goes over the border of a page (see
+    /// [`Buffer`](super::Buffer)).
+    #[inline(always)]
+    pub(super) fn moved(self) -> Self {
+        match self {
+            Self {
+                store: Store::Owned(block),
+                start,
+                end,
+            } => Self {
+                store: Store::Owned(block.moved()),
+                start,
+                end,
+            },
+            other => other,
+        }
+    }
+
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.end - self.start

@@ -10,7 +10,7 @@
 //! [`MIN_POOLED`] come from the allocator, which is as fast for them.
 
 use std::cell::RefCell;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 
 use super::BufferError;
 
@@ -124,6 +124,12 @@ impl Block {
             }
             None => Self(vec![0; MIN_POOLED << class]),
         }
+    }
+
+    /// The same block (see [`Chunk::moved`](super::chunk::Chunk::moved)).
+    #[inline(always)]
+    pub(super) fn moved(self) -> Self {
+        Self(mem::take(&mut ManuallyDrop::new(self).0))
     }
 
     /// How many bytes it can hold.

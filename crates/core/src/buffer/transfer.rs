@@ -23,6 +23,19 @@ impl Buffer {
         if source.len == 0 {
             return Ok(());
         }
+        // Mostly into a buffer without anything. Then there is room, and no reservation but of a spare block.
+        if self.chain.is_empty() && !(self.back_frozen | source.front_frozen | source.tail_reserved)
+        {
+            self.chain.take_from(&mut source.chain);
+            self.count_moved(source, source.len);
+            return Ok(());
+        }
+        self.append_behind(source)
+    }
+
+    /// As `append_buffer`, where there is something in both.
+    #[inline(never)]
+    fn append_behind(&mut self, source: &mut Self) -> Result<(), BufferError> {
         source.check_front()?;
         self.check_append(source.len)?;
         self.take_all(source);
