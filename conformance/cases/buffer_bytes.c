@@ -65,6 +65,29 @@ CASE(buffer_large_from_both_sides) {
     evbuffer_free(buffer);
 }
 
+CASE(buffer_of_many_megabytes) {
+    enum { PIECE = 70000, PIECES = 320 };
+    static unsigned char piece[PIECE];
+    struct evbuffer *buffer = evbuffer_new(), *other = evbuffer_new();
+    CHECK(buffer && other);
+    for (int i = 0; i < PIECES; i++) {
+        fill(piece, PIECE, (unsigned)i);
+        CHECK(evbuffer_add(buffer, piece, PIECE) == 0);
+    }
+    say("%zu bytes", evbuffer_get_length(buffer));
+    /* From the front, from the middle, and what is left over when most has been moved and drained. */
+    say("moved: %d", evbuffer_remove_buffer(buffer, other, 17 << 20));
+    CHECK(evbuffer_drain(other, (17 << 20) - 100000) == 0);
+    say_buffer("the end of the first part", other);
+    CHECK(evbuffer_drain(buffer, 3 << 20) == 0);
+    say("moved back: %d", evbuffer_prepend_buffer(buffer, other));
+    say_buffer("all that is left", buffer);
+    CHECK(evbuffer_pullup(buffer, -1));
+    say_buffer("in one piece", buffer);
+    evbuffer_free(buffer);
+    evbuffer_free(other);
+}
+
 CASE(buffer_copyout) {
     struct evbuffer *buffer = scattered("0123456789");
     struct evbuffer_ptr at;

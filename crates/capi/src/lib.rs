@@ -19,6 +19,7 @@ pub mod event;
 pub mod finalize;
 pub mod http;
 pub mod inspect;
+mod large;
 pub mod listener;
 mod lock;
 pub mod log;

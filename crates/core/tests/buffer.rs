@@ -60,6 +60,53 @@ fn moving_copies_nothing() {
 }
 
 #[test]
+fn moving_into_a_buffer_that_keeps_an_empty_block_loses_nothing() {
+    for reserved in [false, true] {
+        let mut into = of(b"gone");
+        into.drain(4).expect("drained");
+        if reserved {
+            into.reserve(10, 1).expect("room");
+        }
+        let mut from = of(&[7; 600]);
+        from.append(b"end").expect("room");
+        into.append_buffer(&mut from).expect("moved");
+        assert!(from.is_empty() && from.chunks().next().is_none());
+        assert_eq!(into.len(), 603);
+        assert!(into.to_vec().ends_with(b"\x07end"));
+        // Both can be used on.
+        from.append(b"x").expect("room");
+        into.append_buffer(&mut from).expect("moved");
+        assert!(into.to_vec().ends_with(b"endx"));
+    }
+}
+
+#[test]
+fn a_buffer_of_many_megabytes_has_chunks_of_two() {
+    const MIB: usize = 1 << 20;
+    let piece: Vec<u8> = (0..5000).map(|i| (i % 251) as u8).collect();
+    let mut buffer = Buffer::new();
+    let mut expected = Vec::new();
+    while buffer.len() < 23 * MIB {
+        buffer.append(&piece).expect("room");
+        expected.extend_from_slice(&piece);
+    }
+    assert!(buffer == expected);
+    let sizes: Vec<usize> = buffer.chunks().map(<[u8]>::len).collect();
+    assert!(sizes[0] <= 64 << 10);
+    assert_eq!(sizes.iter().filter(|size| **size == 2 * MIB).count(), 3);
+    // Parts of them are moved without copying, and what is left is as it was.
+    let at = buffer.chunks().nth(sizes.len() - 2).map(<[u8]>::as_ptr);
+    buffer.drain(expected.len() - 5 * MIB).expect("drained");
+    let mut part = Buffer::new();
+    part.append_from(&mut buffer, 2 * MIB).expect("moved");
+    let rest = &expected[expected.len() - 5 * MIB..];
+    assert!(part == rest[..2 * MIB] && buffer == rest[2 * MIB..]);
+    part.append_buffer(&mut buffer).expect("moved");
+    assert!(part == *rest);
+    assert!(part.chunks().any(|bytes| Some(bytes.as_ptr()) == at));
+}
+
+#[test]
 fn a_split_chunk_is_shared_and_grows_together_again() {
     let mut from = of(&[7; 60_000]);
     let at = front_address(&from);

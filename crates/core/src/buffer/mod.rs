@@ -13,7 +13,9 @@
 //! ```
 //!
 //! * **Owned** memory is given back as soon as its last byte is drained: to the allocator, or to a bounded pool of the
-//!   thread. Only a buffer between the user and the user keeps one small block; those of connections keep none. Blocks grow with the buffer from 256 bytes to 64 KiB, so that a few bytes do not occupy a page.
+//!   thread. Only a buffer between the user and the user keeps one small block; those of connections keep none. Blocks
+//!   grow with the buffer from 256 bytes to 64 KiB, so that a few bytes do not occupy a page; in a buffer of more than
+//!   16 MiB they have 2 MiB.
 //! * **Shared** memory is what [`append_shared`](Buffer::append_shared) and the splitting of a large chunk leave: the
 //!   same block is shown by several chunks and freed by the last one.
 //! * A part of a **file**, given by [`append_file`](Buffer::append_file), is not in memory until somebody looks at it; a
@@ -58,6 +60,13 @@ const MAX_LEN: usize = isize::MAX as usize;
 
 /// Blocks stop growing with the buffer at this size.
 const GROWN_BLOCK: usize = 64 << 10;
+
+/// A buffer with so many bytes gets blocks of [`LARGE_BLOCK`] bytes.
+const LARGE_BUFFER: usize = 16 << 20;
+
+/// A large page of the system: one of them is brought in and given back several times as fast as the pages in it, if the
+/// allocator has the system do so. The C library's does.
+const LARGE_BLOCK: usize = 2 << 20;
 
 /// Blocks for prepended bytes, usually headers, stop growing at this size: they have to be cleared, unless pooled.
 const PREPENDED_BLOCK: usize = 2 << 10;
@@ -492,7 +501,12 @@ impl Buffer {
 
     /// The size of the block to get when `missing` bytes find no room: as much as is here already, up to a limit.
     fn grown(&self, missing: usize) -> usize {
-        missing.max(self.len.min(GROWN_BLOCK))
+        let grown = if self.len < LARGE_BUFFER {
+            self.len.min(GROWN_BLOCK)
+        } else {
+            LARGE_BLOCK
+        };
+        missing.max(grown)
     }
 
     #[inline]
