@@ -212,10 +212,22 @@ impl<H: Host> Core<H> {
     /// What the shell is to do next.
     #[inline]
     pub fn step(&mut self) -> Step<H> {
-        match self.step_event() {
-            Some(fired) => Step::Event(fired),
-            None => self.step_whatever(),
+        if let Some(fired) = self.step_event() {
+            return Step::Event(fired);
         }
+        if !self.has_due() {
+            // A pass that finds nothing to do takes no other way than this one.
+            match self.run.phase {
+                Phase::Begin => {
+                    if let Some(step) = self.step_begin() {
+                        return step;
+                    }
+                }
+                Phase::Ended => return self.end_loop(LoopEnd::Stopped),
+                _ => {}
+            }
+        }
+        self.step_whatever()
     }
 
     /// The next [`step`](Self::step), if it is an event and nothing else has to be looked at: the hot path.
@@ -248,14 +260,10 @@ impl<H: Host> Core<H> {
                 Phase::Idle => Some(Step::Done(LoopEnd::Stopped)),
                 Phase::Begin => self.step_begin(),
                 Phase::Send => self.step_send(),
-                Phase::Waiting => {
-                    // The shell has not said `wait_done`: it waits again.
-                    Some(Step::Wait {
-                        until: self.wait_until(),
-                    })
-                }
+                // The shell has not said `wait_done`: it waits again.
+                Phase::Waiting => Some(self.begin_wait()),
                 Phase::Process(priority) => self.step_process(priority),
-                Phase::Ended => self.end_loop(LoopEnd::Stopped),
+                Phase::Ended => Some(self.end_loop(LoopEnd::Stopped)),
             };
             if let Some(step) = step {
                 return step;
@@ -301,21 +309,38 @@ impl<H: Host> Core<H> {
 
     /// The wait is over, at `now` (`None` only if nobody [needs](Self::needs_time) it): timers expire, and the pass
     /// begins to run what is queued.
+    #[inline]
     pub fn wait_done(&mut self, now: Option<u64>) {
         self.run.timed = false;
         if let Some(now) = now {
             self.set_now(now);
         }
-        if !self.later.is_empty() {
-            for (priority, item) in std::mem::take(&mut self.later) {
-                self.active.push(priority, item);
-            }
+        if !self.later.is_empty() || !self.again.is_empty() {
+            self.take_put_off();
         }
-        if !self.again.is_empty() {
-            for key in std::mem::take(&mut self.again) {
-                self.resume(key);
-            }
+        if !self.timers.is_empty() {
+            self.expire_timers();
         }
+        self.run.pass_began = self.now;
+        self.run.phase = match self.active.first_priority() {
+            Some(priority) => Phase::Process(priority),
+            None => self.end_pass(),
+        };
+    }
+
+    /// Queues what was to wait for this pass.
+    #[inline(never)]
+    fn take_put_off(&mut self) {
+        for (priority, item) in std::mem::take(&mut self.later) {
+            self.active.push(priority, item);
+        }
+        for key in std::mem::take(&mut self.again) {
+            self.resume(key);
+        }
+    }
+
+    #[inline(never)]
+    fn expire_timers(&mut self) {
         while let Some(expired) = self.timers.expire(self.now) {
             let owner = match expired {
                 Expired::Event(slot) => {
@@ -338,11 +363,6 @@ impl<H: Host> Core<H> {
                 }
             }
         }
-        self.run.pass_began = self.now;
-        self.run.phase = match self.active.first_priority() {
-            Some(priority) => Phase::Process(priority),
-            None => self.end_pass(),
-        };
     }
 
     /// Takes out, one by one, what is to run even if the loop never does again: when a base is freed.
@@ -365,11 +385,13 @@ impl<H: Host> Core<H> {
         self.run.phase = Phase::Idle;
     }
 
+    /// Inlined, so that no step is put together in memory only to say that there is nothing to do.
+    #[inline(always)]
     fn step_begin(&mut self) -> Option<Step<H>> {
         self.run.running = None;
         self.run.timed = false;
         if self.run.broken || self.run.exit {
-            return self.end_loop(LoopEnd::Stopped);
+            return Some(self.end_loop(LoopEnd::Stopped));
         }
         self.run.carry_on = false;
         self.note_peak();
@@ -379,10 +401,18 @@ impl<H: Host> Core<H> {
             && self.again.is_empty()
             && self.unsent.is_empty();
         if idle && !self.run.flags.contains(LoopFlags::NO_EXIT_ON_EMPTY) {
-            return self.end_loop(LoopEnd::Empty);
+            return Some(self.end_loop(LoopEnd::Empty));
         }
         self.run.ran = 0;
         self.run.deferred = 0;
+        if self.unsent.is_empty() {
+            return Some(self.begin_wait());
+        }
+        self.begin_sending();
+        None
+    }
+
+    fn begin_sending(&mut self) {
         self.run.sending_at = 0;
         std::mem::swap(&mut self.run.sending, &mut self.unsent);
         if self.priorities() > 1 {
@@ -391,7 +421,6 @@ impl<H: Host> Core<H> {
             self.run.sending.sort_by_key(priority);
         }
         self.run.phase = Phase::Send;
-        None
     }
 
     fn step_send(&mut self) -> Option<Step<H>> {
@@ -417,10 +446,18 @@ impl<H: Host> Core<H> {
             self.run.phase = if once { Phase::Ended } else { Phase::Begin };
             return None;
         }
-        self.run.phase = Phase::Waiting;
-        None
+        Some(self.begin_wait())
     }
 
+    #[inline]
+    fn begin_wait(&mut self) -> Step<H> {
+        self.run.phase = Phase::Waiting;
+        Step::Wait {
+            until: self.wait_until(),
+        }
+    }
+
+    #[inline]
     fn wait_until(&mut self) -> Option<u64> {
         let at_once = self.run.flags.contains(LoopFlags::NONBLOCK)
             || self.run.flags.contains(LoopFlags::ONCE) && self.run.ran > 0
@@ -507,9 +544,10 @@ impl<H: Host> Core<H> {
         Phase::Begin
     }
 
-    fn end_loop(&mut self, end: LoopEnd) -> Option<Step<H>> {
+    #[inline]
+    fn end_loop(&mut self, end: LoopEnd) -> Step<H> {
         self.run.phase = Phase::Idle;
-        Some(Step::Done(end))
+        Step::Done(end)
     }
 }
 

@@ -43,6 +43,9 @@ pub(crate) fn timespec(timeout: Duration) -> libc::timespec {
 /// would make the loop spin.
 pub(crate) fn millis(timeout: Option<Duration>) -> i32 {
     let Some(timeout) = timeout else { return -1 };
+    if timeout.is_zero() {
+        return 0;
+    }
     let timeout = timeout.min(LONGEST_WAIT);
     timeout.as_secs() as i32 * 1000 + timeout.subsec_nanos().div_ceil(1_000_000) as i32
 }

@@ -151,6 +151,9 @@ impl Driver for Epoll {
             },
             _ => self.wait_millis(timeout)?,
         };
+        if count == 0 {
+            return Ok(());
+        }
         ready.reserve(count);
         for event in &self.events[..count] {
             // The structure is packed on x86-64: its fields are copied, not borrowed.

@@ -4,6 +4,7 @@ use std::ffi::c_int;
 
 use ferrevent_sys::{SignalInbox, System};
 
+use super::lone::NO_THREAD;
 use super::{Inner, event_base};
 use crate::log;
 
@@ -21,7 +22,7 @@ pub unsafe extern "C" fn event_reinit(base: *mut event_base) -> c_int {
         Ok(()) => {
             // In a child the thread that looped may be left behind.
             // SAFETY: by this function's contract.
-            unsafe { event_base::note_looper(base, false) };
+            unsafe { event_base::note_looper(base, NO_THREAD) };
             0
         }
         Err(error) => {

@@ -11,19 +11,21 @@ use crate::log;
 /// Which thread loops. It is read by threads that must not look at the base itself.
 #[derive(Default)]
 pub(super) struct Lone {
-    /// 0 is none: no thread is called that on Linux.
+    /// Or [`NO_THREAD`].
     looper: AtomicU64,
     /// The log has its line.
     told: AtomicBool,
 }
 
+/// No thread is called that on Linux.
+pub(super) const NO_THREAD: libc::pthread_t = 0;
+
 impl event_base {
-    /// This thread runs the loop from now on, or none does.
+    /// This thread runs the loop from now on, or [none](NO_THREAD) does.
     ///
     /// # Safety
     /// `this` is live.
-    pub(super) unsafe fn note_looper(this: *mut Self, runs: bool) {
-        let thread = if runs { this_thread() } else { 0 };
+    pub(super) unsafe fn note_looper(this: *mut Self, thread: libc::pthread_t) {
         // SAFETY: by this function's contract.
         unsafe { (*this).lone.looper.store(thread, Ordering::Relaxed) };
     }
@@ -37,7 +39,7 @@ impl event_base {
         // SAFETY: by this function's contract.
         let base = unsafe { &*this };
         let looper = base.lone.looper.load(Ordering::Relaxed);
-        looper != 0 && base.leaf.is_none() && looper != this_thread()
+        looper != NO_THREAD && base.leaf.is_none() && looper != this_thread()
     }
 
     /// As [`is_elsewhere`](Self::is_elsewhere). The first time there is a line in the log.

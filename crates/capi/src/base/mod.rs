@@ -199,6 +199,11 @@ impl Inner {
         self.complaints.push(line);
     }
 
+    /// Whether the log has to be told something.
+    fn has_complaints(&self) -> bool {
+        !self.complaints.is_empty()
+    }
+
     /// To be called before anything that starts a timeout.
     pub(crate) fn refresh_clock(&mut self) {
         if !self.core.has_pass_time() {

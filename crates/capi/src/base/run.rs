@@ -5,7 +5,8 @@ use std::ffi::{c_int, c_void};
 use ferrevent_core::{EventKey, Fired, LoopEnd, LoopFlags, Step, What};
 use ferrevent_sys::monotonic;
 
-use super::wait::{Waiting, wait};
+use super::lone::NO_THREAD;
+use super::wait::{Lent, wait};
 use super::{Address, CHost, Inner, Task, event_base, this_thread};
 use crate::abi::event;
 use crate::{buffer, bufferevent, dns, event as events, finalize, log};
@@ -33,42 +34,38 @@ pub unsafe extern "C" fn event_base_loop(base: *mut event_base, flags: c_int) ->
     let flags = LoopFlags::from_bits_truncate(flags as u8);
     // SAFETY: the base is live; the closures run no user code, and `run_step` does so outside of them.
     unsafe {
-        let begun = event_base::with(base, |inner| {
-            inner.check_process();
-            let begun = inner.core.begin_loop(flags);
-            if begun {
-                inner.turns.begin_loop(this_thread());
-            }
-            begun
-        });
-        if !begun {
-            log::warn(
-                "event_base_loop: reentrant invocation.  Only one event_base_loop can run on each \
-                 event_base at once.",
-            );
-            return -1;
-        }
-        event_base::note_looper(base, true);
+        let mut begin = Some(flags);
+        let mut lent = None;
         let result = loop {
-            match next_step(base) {
+            match next_step(base, begin.take(), &mut lent) {
                 Next::Call(call) => {
                     run_event(base, &call);
                     while let Some(call) = next_call(base) {
                         run_event(base, &call);
                     }
                 }
-                Next::Step(Step::Done(LoopEnd::Stopped)) => break 0,
-                Next::Step(Step::Done(LoopEnd::Empty)) => break 1,
-                Next::Wait(waiting) => {
-                    if !wait(base, waiting) {
+                Next::Done(LoopEnd::Stopped) => break 0,
+                Next::Done(LoopEnd::Empty) => break 1,
+                Next::Wait(until) => {
+                    if !wait(base, until, lent.take()) {
                         break -1;
                     }
+                }
+                Next::Failed => break -1,
+                Next::Refused => {
+                    log::warn(
+                        "event_base_loop: reentrant invocation.  Only one event_base_loop can run on \
+                         each event_base at once.",
+                    );
+                    return -1;
                 }
                 Next::Step(step) => run_step(base, step),
             }
         };
-        event_base::note_looper(base, false);
-        event_base::with(base, |inner| inner.turns.end_loop());
+        event_base::note_looper(base, NO_THREAD);
+        if event_base::is_shared(base) {
+            event_base::with(base, |inner| inner.turns.end_loop());
+        }
         result
     }
 }
@@ -76,8 +73,14 @@ pub unsafe extern "C" fn event_base_loop(base: *mut event_base, flags: c_int) ->
 /// What the loop does next.
 enum Next {
     Call(Call),
-    Wait(Waiting),
+    /// Wait until then, with nothing borrowed.
+    Wait(Option<u64>),
     Step(Step<CHost>),
+    Done(LoopEnd),
+    /// The wait has failed.
+    Failed,
+    /// A loop runs already.
+    Refused,
 }
 
 /// An event's function, taken out of its struct while the lock is held: a thread that deletes the event then waits for
@@ -103,16 +106,34 @@ unsafe fn next_call(base: *mut event_base) -> Option<Call> {
     }
 }
 
+/// A loop that is to `begin` does that first. A base of one thread waits in here, unless the log has to be told something
+/// first: nobody needs the base meanwhile. One with several threads lends its driver to the wait.
+///
+/// Inlined, as what it calls is: after a wait in the kernel, a processor may have forgotten where functions return to.
 #[inline(always)]
-unsafe fn next_step(base: *mut event_base) -> Next {
+unsafe fn next_step(
+    base: *mut event_base,
+    begin: Option<LoopFlags>,
+    lent: &mut Option<Lent>,
+) -> Next {
     // SAFETY: the caller's; no user code runs. The struct of an event that fires is alive, by the C API's contract.
     unsafe {
         let shared = event_base::is_shared(base);
         event_base::with(base, |inner| {
-            if inner.core.wants_clock() {
-                inner.core.set_now(monotonic());
+            if let Some(flags) = begin {
+                inner.check_process();
+                if !inner.core.begin_loop(flags) {
+                    return Next::Refused;
+                }
+                let thread = this_thread();
+                inner.turns.begin_loop(thread);
+                event_base::note_looper(base, thread);
+            } else {
+                if inner.core.wants_clock() {
+                    inner.core.set_now(monotonic());
+                }
+                inner.finish_running(base);
             }
-            inner.finish_running(base);
             loop {
                 match inner.core.step() {
                     Step::Event(fired) => {
@@ -120,7 +141,19 @@ unsafe fn next_step(base: *mut event_base) -> Next {
                             return Next::Call(call);
                         }
                     }
-                    Step::Wait { until } => return Next::Wait(inner.begin_wait(shared, until)),
+                    Step::Wait { until } => {
+                        inner.sync();
+                        if shared {
+                            *lent = inner.lend_driver();
+                        }
+                        if shared || inner.has_complaints() {
+                            return Next::Wait(until);
+                        }
+                        if !inner.wait(until) {
+                            return Next::Failed;
+                        }
+                    }
+                    Step::Done(end) => return Next::Done(end),
                     step => return Next::Step(step),
                 }
             }
