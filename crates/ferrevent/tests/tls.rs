@@ -5,199 +5,41 @@
     reason = "a test that fails by unwrap says where it failed"
 )]
 
+mod duo;
+
 use std::cell::RefCell;
-use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
 
-use ferrevent::{
-    Base, BufferEvent, Condition, Dirs, Error, Event, Handler, Listener, LoopFlags, TlsSession,
-    tls_client_config,
-};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use duo::{Configs, Duo, watch};
+use ferrevent::{Base, BufferEvent, Dirs, Error, Listener, TlsSession, tls_client_config};
 
-/// A server of "localhost", and a client that trusts it.
-struct Configs {
-    client: Arc<ClientConfig>,
-    server: Arc<ServerConfig>,
-}
-
-impl Configs {
-    fn new() -> Self {
-        let signed = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
-        let certificate: CertificateDer<'static> = signed.cert.der().clone();
-        let key = PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
-        let provider = || Arc::new(rustls::crypto::ring::default_provider());
-        let mut server = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.clone()], key)
-            .unwrap();
-        server.alpn_protocols = vec![b"second".to_vec(), b"first".to_vec()];
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate).unwrap();
-        let mut client = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        client.alpn_protocols = vec![b"first".to_vec(), b"third".to_vec()];
-        Self {
-            client: client.into(),
-            server: server.into(),
-        }
+fn talk(mut duo: Duo) {
+    let up: Vec<u8> = (0..1_000_000_u32).map(|n| (n >> 3) as u8).collect();
+    let down: Vec<u8> = (0..300_000_u32).map(|n| (n >> 5) as u8).collect();
+    duo.client.write(&mut duo.base, &up).unwrap();
+    duo.server.write(&mut duo.base, &down).unwrap();
+    let (up_len, down_len) = (up.len(), down.len());
+    duo.run_until(|duo| {
+        duo.of_server.borrow().data.len() >= up_len && duo.of_client.borrow().data.len() >= down_len
+    });
+    assert!(duo.of_server.borrow().data == up);
+    assert!(duo.of_client.borrow().data == down);
+    for seen in [&duo.of_client, &duo.of_server] {
+        assert_eq!(seen.borrow().connected, 1);
+        assert!(seen.borrow().errors.is_empty());
     }
-
-    fn client(&self) -> TlsSession {
-        TlsSession::client(self.client.clone(), "localhost").unwrap()
-    }
-
-    fn server(&self) -> TlsSession {
-        TlsSession::server(self.server.clone()).unwrap()
-    }
-}
-
-/// What has happened to one side.
-#[derive(Default)]
-struct Seen {
-    data: Vec<u8>,
-    connected: usize,
-    writes: usize,
-    ends: usize,
-    errors: Vec<String>,
-    /// When to free it.
-    frees_when_written: bool,
-    frees_when_read: bool,
-}
-
-struct Recorder(Rc<RefCell<Seen>>);
-
-impl Handler for Recorder {
-    fn read(&mut self, base: &mut Base, bev: BufferEvent) {
-        let mut piece = [0; 4096];
-        loop {
-            let n = bev.read(base, &mut piece);
-            if n == 0 {
-                break;
-            }
-            self.0.borrow_mut().data.extend_from_slice(&piece[..n]);
-        }
-        if self.0.borrow().frees_when_read {
-            bev.free(base);
-        }
-    }
-
-    fn write(&mut self, base: &mut Base, bev: BufferEvent) {
-        self.0.borrow_mut().writes += 1;
-        if self.0.borrow().frees_when_written {
-            bev.free(base);
-        }
-    }
-
-    fn event(&mut self, _: &mut Base, _: BufferEvent, condition: Condition) {
-        let mut seen = self.0.borrow_mut();
-        match condition {
-            Condition::Connected => seen.connected += 1,
-            Condition::Eof { .. } => seen.ends += 1,
-            Condition::Error { error, .. } => seen.errors.push(name(&error)),
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-fn name(error: &Error) -> String {
-    match error {
-        Error::Tls(rustls::Error::InvalidCertificate(_)) => "certificate".into(),
-        Error::Tls(rustls::Error::AlertReceived(_)) => "alert".into(),
-        Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => "cut off".into(),
-        other => other.to_string(),
-    }
-}
-
-fn watch(base: &mut Base, bev: BufferEvent) -> Rc<RefCell<Seen>> {
-    let seen = Rc::new(RefCell::new(Seen::default()));
-    bev.set_handler(base, Recorder(seen.clone()));
-    bev.enable(base, Dirs::READ).unwrap();
-    seen
-}
-
-/// Two that talk to each other on a pair of sockets.
-struct Duo {
-    base: Base,
-    client: BufferEvent,
-    server: BufferEvent,
-    of_client: Rc<RefCell<Seen>>,
-    of_server: Rc<RefCell<Seen>>,
-}
-
-impl Duo {
-    fn on_sockets(client: TlsSession, server: TlsSession) -> Self {
-        let mut base = Base::new().unwrap();
-        let (near, far) = UnixStream::pair().unwrap();
-        let [client, server] = [(near, client), (far, server)].map(|(socket, session)| {
-            let bev = BufferEvent::new(&mut base, socket).unwrap();
-            bev.secure(&mut base, session).unwrap();
-            bev
-        });
-        Self::new(base, client, server)
-    }
-
-    fn new(mut base: Base, client: BufferEvent, server: BufferEvent) -> Self {
-        let of_client = watch(&mut base, client);
-        let of_server = watch(&mut base, server);
-        Self {
-            base,
-            client,
-            server,
-            of_client,
-            of_server,
-        }
-    }
-
-    /// Runs the loop until it is so; fails after ten seconds.
-    fn run_until(&mut self, done: impl Fn(&Self) -> bool) {
-        let deadline = Event::timer(&mut self.base, |_, _| panic!("it takes too long"));
-        deadline
-            .add(&mut self.base, Some(Duration::from_secs(10)))
-            .unwrap();
-        while !done(self) {
-            self.base.run_with(LoopFlags::ONCE).unwrap();
-        }
-        deadline.free(&mut self.base);
-    }
-
-    fn talk(mut self) {
-        let up: Vec<u8> = (0..1_000_000_u32).map(|n| (n >> 3) as u8).collect();
-        let down: Vec<u8> = (0..300_000_u32).map(|n| (n >> 5) as u8).collect();
-        self.client.write(&mut self.base, &up).unwrap();
-        self.server.write(&mut self.base, &down).unwrap();
-        let (up_len, down_len) = (up.len(), down.len());
-        self.run_until(|duo| {
-            duo.of_server.borrow().data.len() >= up_len
-                && duo.of_client.borrow().data.len() >= down_len
-        });
-        assert!(self.of_server.borrow().data == up);
-        assert!(self.of_client.borrow().data == down);
-        for seen in [&self.of_client, &self.of_server] {
-            assert_eq!(seen.borrow().connected, 1);
-            assert!(seen.borrow().errors.is_empty());
-        }
-        // Its end is the peer's.
-        self.client.free(&mut self.base);
-        self.run_until(|duo| duo.of_server.borrow().ends > 0);
-        assert!(self.of_server.borrow().errors.is_empty());
-    }
+    // Its end is the peer's.
+    duo.client.free(&mut duo.base);
+    duo.run_until(|duo| duo.of_server.borrow().ends > 0);
+    assert!(duo.of_server.borrow().errors.is_empty());
 }
 
 #[test]
 fn both_sides_talk_over_sockets() {
     let configs = Configs::new();
-    Duo::on_sockets(configs.client(), configs.server()).talk();
+    talk(Duo::on_sockets(configs.client(), configs.server()));
 }
 
 #[test]
@@ -207,7 +49,7 @@ fn both_sides_talk_over_a_pair() {
     let [near, far] = BufferEvent::pair(&mut base);
     let client = BufferEvent::secure_over(&mut base, near, configs.client()).unwrap();
     let server = BufferEvent::secure_over(&mut base, far, configs.server()).unwrap();
-    Duo::new(base, client, server).talk();
+    talk(Duo::new(base, client, server));
 }
 
 #[test]
@@ -217,7 +59,7 @@ fn both_sides_talk_in_tls_in_tls() {
     let mut base = outer.base;
     let client = BufferEvent::secure_over(&mut base, outer.client, configs.client()).unwrap();
     let server = BufferEvent::secure_over(&mut base, outer.server, configs.server()).unwrap();
-    Duo::new(base, client, server).talk();
+    talk(Duo::new(base, client, server));
 }
 
 #[test]

@@ -2,19 +2,20 @@
 
 use std::ffi::c_int;
 
-use ferrevent_core::StreamKey;
+use ferrevent_core::{Options, StreamKey};
 use libc::timeval;
 
-use super::{Bev, bev_of, clear_callbacks, hold, stage, with};
+use super::{Bev, bev_of, clear_callbacks, hold, stage, tls, with};
 use crate::abi::bufferevent;
 use crate::base::{Address, Inner, event_base};
 use crate::buffer;
 use crate::event::nanoseconds;
 use crate::lock;
 
-/// `ferrevent_bufferevent_finish`: once all output is gone, through filters too, ends the sending direction; then the event
-/// callback gets `BEV_EVENT_EOF | BEV_EVENT_WRITING`, or `BEV_EVENT_TIMEOUT | BEV_EVENT_WRITING` if that takes longer than
-/// `patience` (NULL: for ever). 0, or -1 if it is ending already, a filter stands on it, or there is TLS at the bottom.
+/// `ferrevent_bufferevent_finish`: once all output is gone, through filters and TLS too, ends the sending direction; then
+/// the event callback gets `BEV_EVENT_EOF | BEV_EVENT_WRITING`, or `BEV_EVENT_TIMEOUT | BEV_EVENT_WRITING` if that takes
+/// longer than `patience` (NULL: for ever). 0, or -1 if it is ending already, a filter or TLS stands on it, or its
+/// handshake has failed.
 ///
 /// # Safety
 /// `bev` is live; `patience` is NULL or valid.
@@ -38,8 +39,8 @@ pub unsafe extern "C" fn ferrevent_bufferevent_finish(
 }
 
 /// `ferrevent_bufferevent_free_when_drained`: frees it once all output is gone and its end is told, or after `patience`
-/// (NULL: for ever), or when writing fails. No callback runs any more. 0, or -1 with TLS at the bottom: nothing is done
-/// then.
+/// (NULL: for ever), or when writing fails. No callback runs any more. 0, or -1 if its SSL object is the program's, which
+/// could not know how long it is needed: nothing is done then.
 ///
 /// # Safety
 /// As for `bufferevent_free`; `patience` is NULL or valid.
@@ -53,7 +54,8 @@ pub unsafe extern "C" fn ferrevent_bufferevent_free_when_drained(
     unsafe {
         let patience = patience.as_ref().map(nanoseconds);
         let _held = hold(bev);
-        if with(bev, |inner, key| inner.core.stands_on_session(key)) {
+        let owner = (*bev).public.options.contains(Options::CLOSE_ON_FREE);
+        if tls::is_secured(bev) && !owner {
             return -1;
         }
         clear_callbacks(bev);

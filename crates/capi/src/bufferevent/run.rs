@@ -94,6 +94,7 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
             | Io::Below { .. }
             | Io::Announce(_)
             | Io::Move { .. }
+            | Io::EndSession { .. }
             | Io::Shutdown { .. } => {
                 return stage::run_due(base, [work]);
             }

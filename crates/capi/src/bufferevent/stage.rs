@@ -142,7 +142,16 @@ unsafe fn run_work(
                 }
             }
             Io::Announce(callbacks) => call(base, bev, key, callbacks),
+            Io::EndSession { fd, kind } => {
+                let outcome = tls::end(bev, fd, kind);
+                return event_base::with(base, |inner| {
+                    inner.core.handle_session_end(key, outcome);
+                    inner.settle();
+                    inner.core.take_due()
+                });
+            }
             Io::Shutdown { fd } => {
+                tls::close_sending(bev);
                 if fd >= 0 {
                     // One that is not connected any more has no end to be told of.
                     let _ = TRANSPORT.shutdown(fd);

@@ -71,6 +71,7 @@ impl<H: Host> Core<H> {
             || stream.freed
             || stream.extra.is_some()
             || stream.is_secure()
+            || stream.carries_session()
         {
             return None;
         }
@@ -395,6 +396,7 @@ impl<H: Host> Core<H> {
         self.forget_ending(key);
         self.forget_pipes(key);
         self.unlink(key);
+        self.leave_lower(key);
         self.forget_rate(key);
         let Some(mut stream) = self.streams.remove(key) else {
             return false;
@@ -422,6 +424,7 @@ impl<H: Host> Core<H> {
         self.forget_ending(key);
         self.forget_pipes(key);
         self.unlink(key);
+        self.leave_lower(key);
         self.forget_rate(key);
         self.release(key)
     }

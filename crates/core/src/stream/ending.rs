@@ -1,12 +1,17 @@
 //! Endings: what is to happen once everything that was written is gone.
 //!
 //! The end goes down a stack from the top: a stage is run as finished, and when its output is empty, the one below it
-//! ends; at the bottom the shell shuts the socket's sending side down ([`Io::Shutdown`]), and a pair's other end is told.
-//! Then the one that the user has asked hears of it, or is freed. One deadline counts for all of that.
+//! ends. A session (TLS) tells its peer ([`Io::EndSession`]) after its handshake and all output, and what is below it
+//! ends when that has gone too. At the bottom the shell shuts the socket's sending side down ([`Io::Shutdown`]), and a
+//! pair's other end is told. Then the one that the user has asked hears of it, or is freed. One deadline counts for all
+//! of that.
 
-use super::{Callbacks, Io, Side, Stream, StreamWork};
+use std::io;
+
+use super::transfer::error_number;
+use super::{Callbacks, Connecting, Io, Security, Side, Stream, StreamWork};
 use crate::base::{Core, Host, StreamKey, TimerOwner};
-use crate::flags::{Dirs, StreamEvent};
+use crate::flags::{Dirs, StreamEvent, Trigger};
 use crate::stream::Mode;
 use crate::timer::TimerId;
 
@@ -15,7 +20,7 @@ use crate::timer::TimerId;
 pub(super) struct Ending {
     then: Then,
     timer: Option<TimerId>,
-    /// A stage has been run as finished.
+    /// A stage has been run as finished; a session has told its peer.
     finished: bool,
     /// The shell is at it, or the one below.
     handed_down: bool,
@@ -35,21 +40,19 @@ enum Then {
 impl<H: Host> Core<H> {
     /// Ends writing: once all output is gone, through all that is below, the receiver is told the end of the stream, and
     /// the event callback `EOF | WRITING`, with writing disabled; or `TIMEOUT | WRITING` if that takes longer than
-    /// `patience` nanoseconds (`None`: for ever). Returns whether it exists, is not ending already, carries no stage, and
-    /// no session at the bottom, whose own end takes both directions.
+    /// `patience` nanoseconds (`None`: for ever). Returns whether it exists, is not ending already, carries no stage and
+    /// no session, and has not failed in its own session's handshake.
     pub fn finish(&mut self, key: StreamKey, patience: Option<u64>) -> bool {
-        if self.above(key).is_some() || self.stands_on_session(key) {
+        let carries_session = self.streams.get(key).is_some_and(Stream::carries_session);
+        if self.above(key).is_some() || carries_session {
             return false;
         }
         self.start_ending(key, Then::Tell, patience)
     }
 
     /// Frees it once all output is gone, as [`finish`](Self::finish) says, after `patience` nanoseconds, or when writing
-    /// has failed. No callback runs any more. Returns whether it exists, with no session at the bottom.
+    /// has failed. No callback runs any more. Returns whether it exists.
     pub fn free_when_drained(&mut self, key: StreamKey, patience: Option<u64>) -> bool {
-        if self.stands_on_session(key) {
-            return false;
-        }
         let Some(stream) = self.streams.get(key) else {
             return false;
         };
@@ -59,13 +62,29 @@ impl<H: Host> Core<H> {
         self.set_listening(key, false, false, false);
         self.disable(key, Dirs::READ);
         self.forget_ending(key);
-        self.start_ending(key, Then::Free, patience)
+        if !self.start_ending(key, Then::Free, patience) {
+            // Nothing of it will ever be sent.
+            self.free_stream(key);
+        }
+        true
     }
 
-    /// Whether a session (TLS) is at the bottom: its shell ends it in a way of its own.
-    pub fn stands_on_session(&self, key: StreamKey) -> bool {
-        let bottom = self.streams.get(self.bottom(key));
-        bottom.is_some_and(Stream::is_secure)
+    /// The session was to tell its peer the end, as [`Io::EndSession`] said: so many bytes of that wait in it for room.
+    /// `None`: that could not be done now, as the session is in use.
+    pub fn handle_session_end(&mut self, key: StreamKey, outcome: Option<io::Result<usize>>) {
+        if let Some(ending) = self.ending_mut(key) {
+            ending.handed_down = false;
+            match outcome {
+                None => {
+                    ending.finished = false;
+                    self.queue_again(key);
+                }
+                Some(Ok(0)) => self.go_on_ending(key),
+                Some(Ok(unsent)) => self.send_rest(key, unsent),
+                Some(Err(error)) => self.break_session(key, error_number(&error)),
+            }
+        }
+        self.release(key);
     }
 
     /// The sending side of a socket was shut down, as [`Io::Shutdown`] said.
@@ -89,11 +108,12 @@ impl<H: Host> Core<H> {
             return;
         }
         self.disable(key, Dirs::WRITE);
-        self.tell_ending(key, StreamEvent::TIMEOUT);
+        self.tell_ending(key, StreamEvent::TIMEOUT, 0);
     }
 
-    /// Writing has failed: an end that waits for it does not come.
-    pub(super) fn fail_ending(&mut self, key: StreamKey) {
+    /// Writing has failed, with this error of the operating system's, or by a timeout: an end that waits for it does not
+    /// come.
+    pub(super) fn fail_ending(&mut self, key: StreamKey, error: Option<i32>) {
         let Some(then) = self.ending_mut(key).map(|ending| ending.then) else {
             return;
         };
@@ -102,9 +122,26 @@ impl<H: Host> Core<H> {
             Then::Free => {
                 self.free_stream(key);
             }
-            Then::Above(above) => self.fail_ending(above),
+            Then::Above(above) => {
+                let lower = self.streams.get(above).and_then(Stream::lower);
+                match error {
+                    // It has nothing to write any more, by which it would notice.
+                    Some(error) if lower == Some(key) => self.break_session(above, error),
+                    _ => self.fail_ending(above, error),
+                }
+            }
             Then::Tell => {}
         }
+    }
+
+    /// What a session has said last will not arrive: as if writing had failed.
+    fn break_session(&mut self, key: StreamKey, error: i32) {
+        if let Some(secured) = self.streams.get_mut(key).and_then(Stream::secured_mut) {
+            secured.broken = true;
+        }
+        self.disable(key, Dirs::WRITE);
+        self.fail_ending(key, Some(error));
+        self.tell_ending(key, StreamEvent::ERROR, error);
     }
 
     /// Looks whether an end can go on.
@@ -130,7 +167,7 @@ impl<H: Host> Core<H> {
             self.pending -= 1;
             self.timed_only -= 1;
         }
-        if let Some((below, _)) = self.below(key) {
+        if let Some(below) = self.streams.get(key).and_then(|s| s.below().or(s.lower())) {
             self.forget_ending(below);
         }
     }
@@ -140,7 +177,7 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get(key) else {
             return false;
         };
-        if stream.freed || stream.has_ending() {
+        if stream.freed || stream.has_ending() || stream.connecting == Connecting::Failed {
             return false;
         }
         let timer = patience.map(|patience| {
@@ -163,7 +200,8 @@ impl<H: Host> Core<H> {
         let below = self.below(key);
         let stream = &self.streams[key];
         let (len, layered) = (stream.len(Side::Write), stream.is_layered());
-        let connecting = !layered && stream.fd >= 0 && !stream.is_usable();
+        let connecting = stream.has_transport() && !stream.is_usable();
+        let (secure, lower) = (stream.is_secure(), stream.lower());
         let Some(ending) = self.ending_mut(key) else {
             return;
         };
@@ -198,11 +236,61 @@ impl<H: Host> Core<H> {
         if len > 0 || connecting {
             return;
         }
-        ending.handed_down = true;
-        self.retain(key);
+        if secure && !self.end_session(key) {
+            return;
+        }
+        if let Some(ending) = self.ending_mut(key) {
+            ending.handed_down = true;
+        }
+        if let Some(lower) = lower {
+            if !self.start_ending(lower, Then::Above(key), None) {
+                // It has been freed, with what was in it.
+                self.break_session(key, ECONNABORTED);
+            }
+            return;
+        }
+        let fd = self.streams[key].fd;
+        self.hand_out(key, Io::Shutdown { fd });
+    }
+
+    /// Has a session tell its peer the end. Returns whether that has been done, or cannot be.
+    fn end_session(&mut self, key: StreamKey) -> bool {
         let stream = &self.streams[key];
-        let (cookie, fd) = (stream.cookie, stream.fd);
-        let io = Io::Shutdown { fd };
+        let (fd, kind) = (stream.fd, stream.kind);
+        let (security, broken) = (stream.security(), stream.is_broken());
+        let Some(ending) = self.ending_mut(key) else {
+            return false;
+        };
+        if broken || ending.finished {
+            return true;
+        }
+        if security == Security::Open {
+            ending.finished = true;
+            ending.handed_down = true;
+            self.hand_out(key, Io::EndSession { fd, kind });
+        }
+        // Otherwise the handshake comes first.
+        false
+    }
+
+    /// What a session has said last, this many bytes, waits for room.
+    fn send_rest(&mut self, key: StreamKey, unsent: usize) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        stream.lens[Side::Write as usize] = unsent;
+        let may =
+            stream.enabled.contains(Dirs::WRITE) && stream.side(Side::Write).suspended.is_empty();
+        if may {
+            self.arm(key, Side::Write);
+            self.note_fd(key);
+        }
+    }
+
+    /// Has the shell do something for it, and keeps it alive until then.
+    fn hand_out(&mut self, key: StreamKey, io: Io) {
+        self.retain(key);
+        let cookie = self.streams[key].cookie;
         self.due.push(StreamWork { key, cookie, io });
     }
 
@@ -220,23 +308,18 @@ impl<H: Host> Core<H> {
         self.disable(key, Dirs::WRITE);
         match then {
             Then::Above(above) => self.end(above),
-            _ => self.tell_ending(key, StreamEvent::EOF),
+            _ => self.tell_ending(key, StreamEvent::EOF, 0),
         }
     }
 
-    fn tell_ending(&mut self, key: StreamKey, event: StreamEvent) {
+    fn tell_ending(&mut self, key: StreamKey, event: StreamEvent, error: i32) {
         let callbacks = Callbacks {
             event: event | StreamEvent::WRITING,
+            error,
             ..Callbacks::NONE
         };
-        // From the loop: whoever asks for the end does not expect to hear of it at once.
-        let heard = self
-            .streams
-            .get(key)
-            .is_some_and(|stream| stream.hears_events());
-        if heard {
-            self.defer(key, callbacks);
-        }
+        // From the loop: whoever asks for the end does not expect to hear of it at once. So nothing is to be called now.
+        let _ = self.emit_how(key, callbacks, Trigger::DEFER);
     }
 
     fn ending_mut(&mut self, key: StreamKey) -> Option<&mut Ending> {
@@ -248,3 +331,6 @@ impl<H: Host> Core<H> {
             .as_deref_mut()
     }
 }
+
+/// Linux's number, for a bufferevent that is freed while another one's end waits for it.
+const ECONNABORTED: i32 = 103;

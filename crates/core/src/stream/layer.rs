@@ -372,7 +372,7 @@ impl<H: Host> Core<H> {
         if let Processed::Failed(error) = processed {
             self.disable(key, dir);
             if side == Side::Write {
-                self.fail_ending(key);
+                self.fail_ending(key, Some(error));
             }
             callbacks.event = StreamEvent::ERROR | side.event();
             callbacks.error = error;

@@ -167,6 +167,14 @@ pub enum Io {
     /// Move the whole input to the output of [`pipe_target`](crate::Core::pipe_target); then
     /// [`handle_piped`](crate::Core::handle_piped). The shell holds nothing of either when this comes.
     Pipe,
+    /// Have the session tell its peer that nothing more comes (`close_notify`), and send that; then
+    /// [`handle_session_end`](crate::Core::handle_session_end).
+    EndSession {
+        /// On which descriptor; negative if it is a bufferevent.
+        fd: Fd,
+        /// What that is.
+        kind: Kind,
+    },
     /// Shut down the sending side of a socket, if there is one; then
     /// [`handle_shutdown`](crate::Core::handle_shutdown).
     Shutdown {
@@ -420,11 +428,6 @@ impl<S> Stream<S> {
     #[inline]
     fn len(&self, side: Side) -> usize {
         self.lens[side as usize]
-    }
-
-    /// Whether its event callback is set.
-    fn hears_events(&self) -> bool {
-        self.listens.contains(Listens::EVENT)
     }
 
     fn side(&self, side: Side) -> &Half {

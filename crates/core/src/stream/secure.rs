@@ -36,6 +36,8 @@ pub(crate) struct Secured {
     security: Security,
     /// The bufferevent below, which is the transport instead of a descriptor.
     lower: Option<StreamKey>,
+    /// The session that has this one as its transport.
+    upper: Option<StreamKey>,
     /// What the handshake waits for.
     wants: Interest,
     /// A write waits until the transport can be read.
@@ -82,8 +84,17 @@ impl<H: Host> Core<H> {
     pub fn set_lower(&mut self, key: StreamKey, lower: StreamKey) {
         if let Some(stream) = self.streams.get_mut(key) {
             stream.secured().lower = Some(lower);
+            if let Some(lower) = self.streams.get_mut(lower) {
+                lower.secured().upper = Some(key);
+            }
             self.weigh_lower(key);
         }
+    }
+
+    /// The bufferevent below a session's, if that is its transport.
+    pub fn lower(&self, key: StreamKey) -> Option<(StreamKey, H::Stream)> {
+        let lower = self.streams.get(key)?.lower()?;
+        Some((lower, self.streams.get(lower)?.cookie))
     }
 
     /// Parts it from the bufferevent below, which reads again as it likes.
@@ -100,6 +111,9 @@ impl<H: Host> Core<H> {
         }
         self.streams[key].secured().lower = None;
         if let Some(lower) = lower {
+            if let Some(secured) = self.streams.get_mut(lower).and_then(Stream::secured_mut) {
+                secured.upper = None;
+            }
             self.set_suspended(lower, Side::Read, Suspend::ABOVE, false);
         }
     }
@@ -146,6 +160,7 @@ impl<H: Host> Core<H> {
                 self.disarm(key, Side::Read);
                 self.disarm(key, Side::Write);
                 self.note_fd(key);
+                self.fail_ending(key, None);
                 let mut event = StreamEvent::ERROR;
                 event.set(StreamEvent::READING, reading);
                 self.emit(
@@ -280,7 +295,7 @@ impl<S> Stream<S> {
     pub fn is_at_rest(&self) -> bool {
         self.security() == Security::Open
             && self.connecting == Connecting::No
-            && !self.secured_ref().is_some_and(|secured| secured.broken)
+            && !self.is_broken()
             && self.len(Side::Write) == 0
     }
 
@@ -293,6 +308,17 @@ impl<S> Stream<S> {
     #[inline]
     pub(super) fn is_secure(&self) -> bool {
         self.security() != Security::None
+    }
+
+    /// Whether a session has it as its transport.
+    pub(super) fn carries_session(&self) -> bool {
+        self.secured_ref()
+            .is_some_and(|secured| secured.upper.is_some())
+    }
+
+    /// Whether the session or its transport has failed.
+    pub(super) fn is_broken(&self) -> bool {
+        self.secured_ref().is_some_and(|secured| secured.broken)
     }
 
     #[inline]

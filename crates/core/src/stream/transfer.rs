@@ -165,7 +165,7 @@ impl<H: Host> Core<H> {
             let mut event = StreamEvent::ERROR;
             // As libevent reports it of a session.
             event.set(StreamEvent::READING, stream_is_secure);
-            self.fail_ending(key);
+            self.fail_ending(key, Some(error));
             return self.emit(
                 key,
                 Callbacks {
@@ -366,7 +366,7 @@ impl<H: Host> Core<H> {
         let event = StreamEvent::TIMEOUT | side.event();
         self.disable(key, side.dirs());
         if side == Side::Write {
-            self.fail_ending(key);
+            self.fail_ending(key, None);
         }
         let io = Io::Call(self.emit(
             key,
@@ -403,6 +403,7 @@ impl<H: Host> Core<H> {
             // A pair has nothing that waits for the loop.
             self.resume_stage(key);
         }
+        self.weigh_ending(key);
     }
 
     fn begin_read(&mut self, key: StreamKey) -> Option<Io> {
@@ -492,7 +493,7 @@ impl<H: Host> Core<H> {
         self.disable(key, side.dirs());
         let event = event | side.event();
         if side == Side::Write || event.contains(StreamEvent::ERROR) {
-            self.fail_ending(key);
+            self.fail_ending(key, Some(error));
         }
         self.emit(
             key,

@@ -11,15 +11,16 @@ use crate::seat::Seat;
 /// Endings and pipes, which libevent does not have.
 impl BufferEvent {
     /// Ends writing. Once everything that was written is gone, through all that is below, the receiver is told the end of
-    /// the stream: a [`Stage`](crate::Stage) is run with [`Mode::Finished`](crate::Mode::Finished), a socket is shut down
-    /// for sending, the other end of a pair gets [`Condition::Eof`](crate::Condition::Eof). Then the handler is told
-    /// `Eof` of writing, with writing disabled.
+    /// the stream: a [`Stage`](crate::Stage) is run with [`Mode::Finished`](crate::Mode::Finished), TLS sends its
+    /// `close_notify` (after its handshake, if that is still under way), a socket is shut down for sending, the other end
+    /// of a pair gets [`Condition::Eof`](crate::Condition::Eof). Then the handler is told `Eof` of writing, with writing
+    /// disabled.
     ///
     /// If that takes longer than `patience`, it is told [`Condition::Timeout`](crate::Condition::Timeout) of writing
     /// instead; if writing fails, what it is told then in any case. Reading goes on. Do not write any more.
     ///
-    /// Returns false if it has been freed, is ending already, another one stands over it, or there is TLS at the bottom,
-    /// whose end takes both directions.
+    /// Returns false if it has been freed, is ending already, or another one stands over it, and if its TLS handshake has
+    /// failed.
     pub fn finish(self, base: &mut Base, patience: Option<Duration>) -> bool {
         base.tick();
         let key = base.live_key(self);
@@ -29,19 +30,18 @@ impl BufferEvent {
     /// Frees it once everything that was written is gone, and its end is told as [`finish`](Self::finish) does; or after
     /// `patience`; or when writing fails. For its user it is freed at once: no handler is called any more.
     ///
-    /// Returns whether it existed; false also if there is TLS at the bottom, and then nothing is done.
+    /// Returns whether it existed.
     pub fn free_when_drained(self, base: &mut Base, patience: Option<Duration>) -> bool {
         base.tick();
         let key = base.live_key(self);
-        if key.is_none_or(|key| base.core.stands_on_session(key)) {
+        let Some(key) = key else {
             return false;
-        }
+        };
         let Some(slot) = base.slot_mut(self) else {
             return false;
         };
         slot.freed = true;
         let handler = std::mem::replace(&mut slot.handler, Seat::Empty);
-        let key = slot.key;
         base.core.free_when_drained(key, patience.map(crate::nanos));
         drop(handler);
         true
@@ -49,7 +49,7 @@ impl BufferEvent {
 
     /// Has everything that it reads go to the output of `to`, from the loop, instead of to its handler's `read`. While
     /// `to` holds `limit` bytes or more, this one is not read, until half of that is gone: the two never hold more than
-    /// twice the limit. At the end of the stream, `to` is [finished](Self::finish), and the handler told as ever.
+    /// twice the limit, apart from the records that TLS is at. At the end of the stream, `to` is [finished](Self::finish), and the handler told as ever.
     ///
     /// Enable reading yourself. Returns false if either has been freed, or another one's bytes go to `to` already.
     pub fn pipe(self, base: &mut Base, to: Self, limit: usize) -> bool {

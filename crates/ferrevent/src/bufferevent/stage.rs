@@ -129,10 +129,11 @@ impl BufferEvent {
         Self::builder().over(base, below, stage)
     }
 
-    /// The bufferevent below, if this one stands over another (`bufferevent_get_underlying`).
+    /// The bufferevent below, if this one stands over another, also with TLS (`bufferevent_get_underlying`).
     pub fn below(self, base: &Base) -> Option<Self> {
         let key = base.slot(self)?.key;
-        Some(base.core.below(key)?.1)
+        let below = base.core.below(key).or_else(|| base.core.lower(key));
+        Some(below?.1)
     }
 
     /// Has a stage work in this mode now, from the loop, whatever the watermarks say, and then what is below it
@@ -151,12 +152,12 @@ impl BufferEvent {
 
     /// Frees a bufferevent that stands over another, but not the one below, and gives that back
     /// (`bufferevent_free` without `BEV_OPT_CLOSE_ON_FREE`). It has no handler, and both of its directions are enabled;
-    /// what the stage has written there is still sent. `None` if this one stands over nothing.
+    /// what the stage has written there is still sent. `None` if this one is no stage.
     ///
     /// What the stage has not worked on yet is lost, so [`flush`](Self::flush) it before.
     pub fn into_below(self, base: &mut Base) -> Option<Self> {
-        let below = self.below(base)?;
         let key = base.live_key(self)?;
+        let (_, below) = base.core.below(key)?;
         base.core.keep_below(key);
         self.free(base);
         Some(below)

@@ -154,6 +154,10 @@ pub(crate) struct Secure {
     failure: Option<Error>,
     /// So many bytes of the output are encrypted, and wait to be sent.
     in_flight: usize,
+    /// The peer has been told that nothing more comes.
+    said_end: bool,
+    /// The transport takes nothing any more.
+    shut: bool,
 }
 
 /// Where the encrypted bytes go.
@@ -185,6 +189,20 @@ impl Secure {
             end_told: false,
             failure: None,
             in_flight: 0,
+            said_end: false,
+            shut: false,
+        }
+    }
+
+    /// The socket has been shut down for sending: what rustls may answer goes nowhere.
+    pub(super) fn close_sending(&mut self) {
+        self.shut = true;
+    }
+
+    /// Frees what is below, if that has not been done.
+    pub(super) fn free_lower(&self, base: &mut Base) {
+        if let Some(lower) = self.lower {
+            lower.free(base);
         }
     }
 
@@ -256,7 +274,7 @@ impl Secure {
         let mut sent = 0;
         loop {
             let room = wire.room();
-            while self.outgoing.len() < room {
+            while self.outgoing.len() < room && !self.said_end {
                 let done = self.in_flight.min(output.len());
                 let want = RECORD.min(limit.saturating_sub(sent + done));
                 output.load_files(done + want)?;
@@ -288,12 +306,13 @@ impl Secure {
     }
 
     /// Tells the peer that nothing more comes. Returns how much of that could not be sent yet.
-    fn shut_down(&mut self, wire: &mut Wire<'_>) -> usize {
-        self.connection.send_close_notify();
-        match self.gather().and_then(|()| self.flush(wire)) {
-            Ok(_) => self.outgoing.len(),
-            Err(_) => 0,
+    fn shut_down(&mut self, wire: &mut Wire<'_>) -> Result<usize> {
+        if !std::mem::replace(&mut self.said_end, true) {
+            self.connection.send_close_notify();
         }
+        self.gather()?;
+        self.flush(wire)?;
+        Ok(self.outgoing.len())
     }
 
     /// Has rustls work on what has come; what it answers is sent.
@@ -346,6 +365,10 @@ impl Secure {
 
     /// Sends what is encrypted; says whether that was all.
     fn flush(&mut self, wire: &mut Wire<'_>) -> Result<bool> {
+        if self.shut {
+            self.outgoing = Buffer::new();
+            return Ok(true);
+        }
         match wire {
             Wire::Lower { output, .. } => {
                 output.transfer_from(&mut self.outgoing, usize::MAX);
@@ -437,7 +460,8 @@ impl Handler for Below {
 /// What the loop does with secured bufferevents.
 impl Base {
     fn tell_secure(&mut self, bev: BufferEvent, readiness: Readiness) {
-        if let Some(slot) = self.slot(bev) {
+        // Also of one that its user has freed, and that lives on until its output is gone.
+        if let Some(slot) = self.streams.get(bev) {
             let key = slot.key;
             self.core.lower_ready(key, readiness);
         }
@@ -491,9 +515,23 @@ impl Base {
     pub(super) fn secure_unsent(&self, bev: BufferEvent) -> usize {
         let slot = self.streams.get(bev);
         slot.map_or(0, |slot| {
-            let own = slot.secure.as_ref().map_or(0, |s| s.outgoing.len().min(1));
-            slot.output.len().max(own)
+            let secure = slot.secure.as_ref();
+            let own = secure.map_or(0, |secure| secure.outgoing.len().min(1));
+            match secure {
+                // What was written after the end stays where it is.
+                Some(secure) if secure.said_end => own,
+                _ => slot.output.len().max(own),
+            }
         })
+    }
+
+    /// Tells the peer the end, as the core has asked for.
+    pub(super) fn secure_end(&mut self, bev: BufferEvent, fd: Fd, kind: Kind) -> io::Result<usize> {
+        let outcome = self.with_secure(bev, fd, kind, |secure, wire, _, _| secure.shut_down(wire));
+        match outcome {
+            Some(outcome) => self.outcome(bev, Some(outcome)),
+            None => Ok(0),
+        }
     }
 
     /// It is freed: tells the peer, if that was all. Returns whether the core has been told.
@@ -511,9 +549,7 @@ impl Base {
         let ends = ends.map(|stream| (stream.fd(), stream.kind()));
         let mut unsent = 0;
         if let Some((fd, kind)) = ends {
-            let said = self.with_secure(bev, fd, kind, |secure, wire, _, _| {
-                Ok(secure.shut_down(wire))
-            });
+            let said = self.with_secure(bev, fd, kind, |secure, wire, _, _| secure.shut_down(wire));
             unsent = said.and_then(Result::ok).unwrap_or(0);
         }
         if let Some(lower) = lower {

@@ -46,14 +46,23 @@ impl Base {
             }
             Io::Dial => self.dial(cookie, key),
             Io::FinishAttempt { fd } => self.finish_attempt(cookie, key, fd),
+            #[cfg(feature = "tls")]
+            Io::EndSession { fd, kind } => {
+                let outcome = self.secure_end(cookie, fd, kind);
+                return self.core.handle_session_end(key, Some(outcome));
+            }
             #[cfg(not(feature = "tls"))]
-            Io::Handshake { .. } => return,
+            Io::Handshake { .. } | Io::EndSession { .. } => return,
             Io::Call(callbacks) => callbacks,
             Io::Process { dir, mode, limit } => {
                 return self.process(cookie, key, dir, mode, limit);
             }
             Io::Pipe => return self.pipe_bytes(cookie, key),
             Io::Shutdown { fd } => {
+                #[cfg(feature = "tls")]
+                if let Some(secure) = &mut slot.secure {
+                    secure.close_sending();
+                }
                 if fd >= 0 {
                     // One that is not connected any more has no end to be told of.
                     let _ = self.transport.shutdown(fd);
@@ -81,6 +90,11 @@ impl Base {
     pub(crate) fn finalize(&mut self, bev: BufferEvent) {
         if let Some(slot) = self.streams.remove(bev) {
             self.close(slot.descriptor);
+            #[cfg(feature = "tls")]
+            if let Some(secure) = slot.secure {
+                // Only if it was freed by its end, of which the core decided.
+                secure.free_lower(self);
+            }
         }
     }
 

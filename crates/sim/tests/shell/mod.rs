@@ -299,7 +299,9 @@ impl Shell {
                 panic!("nobody makes stages and pairs here")
             }
             Io::Dial | Io::FinishAttempt { .. } => unreachable!("nothing dials here"),
-            Io::Handshake { .. } => unreachable!("nothing is secured"),
+            Io::Handshake { .. } | Io::EndSession { .. } => {
+                unreachable!("nothing is secured")
+            }
             Io::Call(callbacks) => {
                 user.did(self, stream, Did::Call);
                 callbacks

@@ -23,6 +23,7 @@ mod lower;
 mod session;
 
 use std::ffi::{c_int, c_ulong};
+use std::io;
 use std::ptr;
 
 use ferrevent_core::driver::{Fd, Kind};
@@ -256,9 +257,12 @@ pub(super) unsafe fn free(bev: *mut Bev) -> bool {
         }
         let kind = kind.filter(|_| owner);
         let ends = kind.is_some();
-        let unsent = kind.map_or(0, |kind| session::shut_down(bev, session, fd, kind));
+        let told = kind.and_then(|kind| session::shut_down(bev, session, fd, kind));
+        // A failure has nothing that could be waited for.
+        let unsent = told.and_then(Result::ok).unwrap_or(0);
         if let Some(lower) = lower {
             lower.leave();
+            (*session).parted = true;
             with(bev, |inner, key| inner.core.leave_lower(key));
             (*session).drains_lower = ends;
             return false;
@@ -270,6 +274,34 @@ pub(super) unsafe fn free(bev: *mut Bev) -> bool {
             inner.core.linger_and_free(key, unsent, PATIENCE)
         });
         true
+    }
+}
+
+/// Tells the peer the end, as the core has asked for. As [`Core::handle_session_end`](ferrevent_core::Core) takes it.
+///
+/// # Safety
+/// `bev` is alive, its lock held.
+pub(super) unsafe fn end(bev: *mut Bev, fd: Fd, kind: Kind) -> Option<io::Result<usize>> {
+    // SAFETY: by this function's contract; the session lives as long as the bufferevent.
+    unsafe {
+        let session = session_of(bev);
+        if session.is_null() {
+            return Some(Ok(0));
+        }
+        session::shut_down(bev, session, fd, kind)
+    }
+}
+
+/// Its socket is shut down for sending.
+///
+/// # Safety
+/// `bev` is alive, its lock held.
+pub(super) unsafe fn close_sending(bev: *mut Bev) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        if let Some(session) = session_of(bev).as_mut() {
+            session.shut = true;
+        }
     }
 }
 
@@ -288,9 +320,13 @@ pub(super) unsafe fn finalize(bev: *mut Bev) {
             return;
         };
         let owner = (*bev).public.options.contains(Options::CLOSE_ON_FREE);
-        let (lower, drains) = (session.lower, session.drains_lower);
+        let (lower, drains, parted) = (session.lower, session.drains_lower, session.parted);
         session::leave(session, owner);
         let Some(Lower(lower)) = lower else { return };
+        if !parted {
+            // It was freed by its end, of which the core decided.
+            Lower(lower).leave();
+        }
         let below = bev_of(lower);
         if owner {
             let left = (*(*lower).output).buffer.len();

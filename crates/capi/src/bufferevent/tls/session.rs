@@ -47,6 +47,12 @@ pub(crate) struct Session {
     pub(super) failure: Option<c_int>,
     /// So many bytes of the output are encrypted, and wait in the wire to be sent.
     in_flight: usize,
+    /// The peer has been told that nothing more comes.
+    said_end: bool,
+    /// The transport takes nothing any more.
+    pub(super) shut: bool,
+    /// What is below calls this one no more.
+    pub(super) parted: bool,
     /// The end has been told; what is below is kept until that has gone.
     pub(super) drains_lower: bool,
     /// OpenSSL runs: callbacks of the program's may be below.
@@ -96,6 +102,9 @@ impl Session {
             end: None,
             failure: None,
             in_flight: 0,
+            said_end: false,
+            shut: false,
+            parted: false,
             drains_lower: false,
             busy: false,
         });
@@ -265,7 +274,7 @@ pub(crate) unsafe fn write(
             }
             let mut starved = false;
             let room = room_below(session);
-            while (*session).unsent() < room && !starved {
+            while (*session).unsent() < room && !starved && !(*session).said_end {
                 let done = (*session).in_flight.min((*output).buffer.len());
                 let want = RECORD.min(limit.saturating_sub(sent + done));
                 if let Err(error) = (*output).buffer.load_files(done + want) {
@@ -324,24 +333,34 @@ pub(crate) unsafe fn write(
     }
 }
 
-/// Tells the peer that nothing more comes. Returns how much of that could not be sent yet.
+/// Tells the peer that nothing more comes. Returns how much of that could not be sent yet; `None` if OpenSSL is running,
+/// or the SSL object is not ours any more.
 ///
 /// # Safety
 /// As for [`handshake`].
-pub(super) unsafe fn shut_down(bev: *mut Bev, session: *mut Session, fd: Fd, kind: Kind) -> usize {
+pub(super) unsafe fn shut_down(
+    bev: *mut Bev,
+    session: *mut Session,
+    fd: Fd,
+    kind: Kind,
+) -> Option<io::Result<usize>> {
     // SAFETY: by this function's contract.
     unsafe {
-        if (*session).busy || (*session).failure.is_some() {
-            return 0;
+        if (*session).busy || (*session).ssl.is_null() {
+            return None;
         }
-        let _ = call(session, |api, ssl| {
-            (api.ssl_shutdown)(ssl);
-            1
-        });
-        match flush(bev, session, fd, kind) {
-            Ok(_) => (*session).unsent(),
-            Err(_) => 0,
+        if let Some(error) = (*session).failure {
+            return Some(Err(io::Error::from_raw_os_error(error)));
         }
+        if !(*session).said_end {
+            (*session).said_end = true;
+            let _ = call(session, |api, ssl| {
+                (api.ssl_shutdown)(ssl);
+                1
+            });
+        }
+        let flushed = flush(bev, session, fd, kind);
+        Some(flushed.map(|_| (*session).unsent()))
     }
 }
 
@@ -524,6 +543,10 @@ unsafe fn flush(bev: *mut Bev, session: *mut Session, fd: Fd, kind: Kind) -> io:
             lower.put_output(&raw mut (*session).wire.outgoing);
             return Ok((*session).wire.outgoing.is_empty());
         }
+        if (*session).shut {
+            // What TLS would answer goes nowhere.
+            (*session).wire.outgoing = Buffer::new();
+        }
         while !(*session).wire.outgoing.is_empty() {
             match TRANSPORT.write(fd, kind, &mut (*session).wire.outgoing, usize::MAX) {
                 Ok(sent) if sent.blocked || sent.bytes == 0 => {
@@ -572,6 +595,11 @@ pub(crate) unsafe fn lengths(bev: *mut Bev, session: *mut Session) -> (usize, us
         buffer::notify_transport(input);
         buffer::notify_transport(output);
         let unsent = usize::from((*session).unsent() > 0);
-        ((*input).buffer.len(), (*output).buffer.len().max(unsent))
+        // What was written after the end stays where it is.
+        let written = match (*session).said_end {
+            true => 0,
+            false => (*output).buffer.len(),
+        };
+        ((*input).buffer.len(), written.max(unsent))
     }
 }
