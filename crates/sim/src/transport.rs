@@ -52,13 +52,11 @@ impl Transport for SimTransport {
             if slices.is_empty() {
                 return Ok(0);
             }
-            let sent = state.write(
-                fd,
-                slices
-                    .iter()
-                    .flat_map(|slice| slice.iter().copied())
-                    .collect(),
-            )?;
+            let mut bytes = Vec::new();
+            for slice in slices {
+                bytes.extend_from_slice(slice);
+            }
+            let sent = state.write(fd, bytes)?;
             blocked = sent.blocked;
             Ok(sent.bytes)
         });

@@ -257,6 +257,7 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get_mut(key) else {
             return;
         };
+        let len = stream.length_to_send(len);
         let was_empty = std::mem::replace(&mut stream.lens[Side::Write as usize], len) == 0;
         let half = stream.side(Side::Write);
         let (armed, free) = (half.armed, half.suspended.is_empty());
@@ -439,7 +440,9 @@ impl<H: Host> Core<H> {
         let Some(stream) = self.streams.get_mut(key) else {
             return;
         };
-        let enabled = stream.enabled.contains(side.dirs()) && !stream.freed;
+        // What is freed may still have to send its last.
+        let lives = !stream.freed || stream.lingers();
+        let enabled = stream.enabled.contains(side.dirs()) && lives;
         let half = stream.side_mut(side);
         let before = half.suspended;
         half.suspended.set(why, suspended);

@@ -156,6 +156,17 @@ impl<H: Host> Core<H> {
         }
     }
 
+    /// Whether a stage has been run as finished, but has output left that it may work on.
+    pub(super) fn is_finishing(&self, key: StreamKey) -> bool {
+        self.streams.get(key).is_some_and(|stream| {
+            let extra = stream.extra.as_ref();
+            let ending = extra.and_then(|extra| extra.ending.as_ref());
+            ending.is_some_and(|ending| ending.finished)
+                && stream.side(Side::Write).armed
+                && stream.len(Side::Write) > 0
+        })
+    }
+
     pub(super) fn forget_ending(&mut self, key: StreamKey) {
         let ending = self.streams.get_mut(key).and_then(|stream| {
             let extra = stream.extra.as_mut()?;
@@ -279,6 +290,7 @@ impl<H: Host> Core<H> {
             return;
         };
         stream.lens[Side::Write as usize] = unsent;
+        stream.secured().owes = true;
         let may =
             stream.enabled.contains(Dirs::WRITE) && stream.side(Side::Write).suspended.is_empty();
         if may {

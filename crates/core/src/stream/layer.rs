@@ -349,12 +349,15 @@ impl<H: Host> Core<H> {
         over.flushed |= processed == Processed::Some;
         let (mode, progress) = (over.mode, over.progress);
         let silent = over.silent && mode != Mode::Normal;
+        // What came before the end is told before the end, even if nobody wants to read now.
+        let ended = StreamEvent::EOF | StreamEvent::READING;
+        let last = side == Side::Read && mode == Mode::Finished && over.heard.contains(ended);
         // One that says it has done something, and has not, would be asked for ever.
         let moved = std::mem::replace(&mut over.lens, lens) != lens;
         if processed == Processed::Some
             && moved
             && lens[0] > 0
-            && self.streams[key].side(side).armed
+            && (last || self.streams[key].side(side).armed)
             && let Some(limit) = self.room(key, side, mode)
         {
             return AfterProcess::Again { limit };
@@ -543,6 +546,11 @@ impl<H: Host> Core<H> {
     }
 
     fn note_due(&mut self, key: StreamKey, side: Side, mode: Mode) {
+        let mode = match side {
+            // What it has not taken yet is the last, too.
+            Side::Write if self.is_finishing(key) => Mode::Finished,
+            _ => mode,
+        };
         if let Some(over) = self.over_mut(key) {
             let due = &mut over.due[side as usize];
             *due = Some(due.map_or(mode, |noted| noted.max(mode)));

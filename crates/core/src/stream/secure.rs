@@ -15,7 +15,7 @@ use crate::flags::{Dirs, StreamEvent};
 /// How a piece of the handshake went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handshake {
-    /// It is over: data may move.
+    /// It is over, and all of it has been sent: data may move.
     Done,
     /// It waits for bytes of the peer.
     WantsRead,
@@ -42,6 +42,8 @@ pub(crate) struct Secured {
     wants: Interest,
     /// A write waits until the transport can be read.
     pub(super) write_wants_read: bool,
+    /// The session may have something to send, even if the output is empty.
+    pub(super) owes: bool,
     /// The session or its transport has failed: what the peer got is not all.
     pub(super) broken: bool,
     /// It is freed as soon as its output has been sent.
@@ -299,6 +301,21 @@ impl<S> Stream<S> {
             && self.len(Side::Write) == 0
     }
 
+    /// How much there is to send with an output of this length: something in any case, while the session has a word of
+    /// its own to send.
+    #[inline]
+    pub(super) fn length_to_send(&self, output: usize) -> usize {
+        match self.secured_ref() {
+            Some(secured) if secured.owes => output.max(1),
+            _ => output,
+        }
+    }
+
+    /// Whether it is freed as soon as its output has been sent.
+    pub(super) fn lingers(&self) -> bool {
+        self.secured_ref().is_some_and(|secured| secured.lingers)
+    }
+
     /// Whether a session secures it whose handshake is over.
     pub fn is_secured(&self) -> bool {
         self.security() == Security::Open
@@ -343,7 +360,7 @@ impl<S> Stream<S> {
         secured.is_some_and(|secured| secured.write_wants_read)
     }
 
-    fn secured(&mut self) -> &mut Secured {
+    pub(super) fn secured(&mut self) -> &mut Secured {
         let rare = self.rare.get_or_insert_default();
         rare.secured.get_or_insert_default()
     }

@@ -85,6 +85,9 @@ impl<H: Host> Core<H> {
             return Callbacks::NONE;
         };
         stream.lens[Side::Write as usize] = len;
+        if let Some(secured) = stream.secured_mut() {
+            secured.owes = len > 0;
+        }
         let sent = match outcome {
             Ok(sent) => sent,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {

@@ -211,7 +211,11 @@ impl Secure {
             self.gather()?;
             let all_sent = self.flush(wire)?;
             if !self.connection.is_handshaking() {
-                return Ok(Handshake::Done);
+                // The peer waits for the last of it.
+                return Ok(match all_sent {
+                    true => Handshake::Done,
+                    false => Handshake::WantsWrite,
+                });
             }
             if self.incoming.is_empty() && !self.fill(wire) {
                 return match (self.ended, all_sent) {

@@ -165,7 +165,9 @@ pub(crate) unsafe fn handshake(
                         reading: true,
                     };
                 }
-                (Step::Did(_), _) => return Handshake::Done,
+                (Step::Did(_), Ok(true)) => return Handshake::Done,
+                // The peer waits for the last of it.
+                (Step::Did(_), Ok(false)) => return Handshake::WantsWrite,
                 (Step::Starved, Ok(all_sent)) => {
                     if fill(session, fd, kind) {
                         continue;
