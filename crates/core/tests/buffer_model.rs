@@ -74,7 +74,7 @@ fn run_seed(seed: u64) {
         for eight in bytes.chunks_exact_mut(8) {
             eight.copy_from_slice(&random.next().to_le_bytes());
         }
-        count += world.run(&bytes, EVERY);
+        count += world.run(&bytes, EVERY, usize::MAX);
     }
     world.finish();
 }

@@ -22,13 +22,23 @@ use self::space::Pending;
 
 const FROZEN: Result<(), BufferError> = Err(BufferError::Frozen);
 
-/// A buffer that has become longer than this is emptied, so that no operation takes long.
+/// A buffer that has become longer than this is nearly emptied, so that no operation takes long.
 const LONGEST: usize = 600_000;
 
-/// Carries out the operations that `input` stands for, on new buffers, and looks at everything after each.
+/// For the fuzzer, which is slow with many bytes and has much to try: still longer than the longest pooled block.
+const FUZZED_LONGEST: usize = 300_000;
+/// How many operations of one input are carried out.
+const FUZZED_OPERATIONS: usize = 100;
+/// Between two looks at everything.
+const FUZZED_EVERY: usize = 8;
+
+/// Carries out the first operations that `input` stands for, on new buffers: one run of the fuzzer.
 pub(crate) fn run(input: &[u8]) {
-    let mut world = World::new();
-    world.run(input, 1);
+    let mut world = World {
+        longest: FUZZED_LONGEST,
+        ..World::new()
+    };
+    world.run(input, FUZZED_EVERY, FUZZED_OPERATIONS);
     world.finish();
 }
 
@@ -62,6 +72,7 @@ pub(crate) struct World {
     slots: [Slot; 3],
     source: Source,
     alive: Arc<()>,
+    longest: usize,
 }
 
 impl World {
@@ -70,15 +81,16 @@ impl World {
             slots: Default::default(),
             source: Source::new(),
             alive: Arc::new(()),
+            longest: LONGEST,
         }
     }
 
-    /// Reads operations from `input` to its end and carries them out, with a look at everything after every
-    /// `every`th. Says how many there were.
-    pub(crate) fn run(&mut self, input: &[u8], every: usize) -> usize {
+    /// Reads operations from `input` to its end, but at most `most`, and carries them out, with a look at everything
+    /// after every `every`th. Says how many there were.
+    pub(crate) fn run(&mut self, input: &[u8], every: usize, most: usize) -> usize {
         let mut input = Unstructured::new(input);
         let mut count = 0;
-        while !input.is_empty() {
+        while !input.is_empty() && count < most {
             let Ok(i) = input.int_in_range(0..=2_usize) else {
                 break;
             };
@@ -128,7 +140,7 @@ impl World {
             _ => self.slots[i].step(op, &mut self.source),
         }
         let slot = &mut self.slots[i];
-        if slot.model.len() > LONGEST {
+        if slot.model.len() > self.longest {
             slot.step(
                 &Op::Freeze {
                     front: true,
@@ -136,7 +148,8 @@ impl World {
                 },
                 &mut self.source,
             );
-            slot.step(&Op::Drain(LONGEST - 1000), &mut self.source);
+            let most = slot.model.len() - 1000;
+            slot.step(&Op::Drain(most), &mut self.source);
         }
         slot.check_length();
     }
@@ -181,7 +194,7 @@ impl World {
                 from.unsettle();
             }
             Op::AppendShared(_) => {
-                if into.model.len() + from.model.len() > LONGEST {
+                if into.model.len() + from.model.len() > self.longest {
                     return;
                 }
                 let result = into.real.append_shared(&mut from.real);
