@@ -14,6 +14,8 @@ pub struct Arena<K, T> {
     slots: Vec<Slot<T>>,
     /// Vacant slots.
     free: Vec<u32>,
+    /// What the version of a new slot begins with: no key of a slot that was given back has a later one.
+    fresh: u32,
     keys: std::marker::PhantomData<fn(K)>,
 }
 
@@ -29,6 +31,7 @@ impl<K, T> Default for Arena<K, T> {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
+            fresh: 0,
             keys: std::marker::PhantomData,
         }
     }
@@ -87,7 +90,7 @@ impl<K: Key, T> Arena<K, T> {
             push_slowly_growing(
                 &mut self.slots,
                 Slot {
-                    version: 0,
+                    version: self.fresh,
                     value: None,
                 },
             );
@@ -107,7 +110,24 @@ impl<K: Key, T> Arena<K, T> {
         let value = slot.value.take()?;
         slot.version = slot.version.wrapping_add(1);
         self.free.push(index as u32);
+        if self.free.len() == self.slots.len() {
+            self.give_back();
+        }
         Some(value)
+    }
+
+    /// Gives the memory of a large table back, in which nothing is.
+    fn give_back(&mut self) {
+        if self.slots.capacity() * size_of::<Slot<T>>() < LARGE {
+            return;
+        }
+        let latest = self.slots.iter().map(|slot| slot.version).max();
+        // A version that has gone half of the way round may soon be one again that it was before.
+        if let Some(latest) = latest.filter(|latest| *latest < u32::MAX / 2) {
+            self.fresh = latest;
+            self.slots = Vec::new();
+            self.free = Vec::new();
+        }
     }
 
     /// The key of the value in a slot.
@@ -224,6 +244,28 @@ mod tests {
         assert_eq!(all.len(), arena.len());
         assert!(all.contains(&(b, &'b')) && all.contains(&(c, &'d')));
         assert_eq!(arena.get(EventKey::null()), None);
+    }
+
+    #[test]
+    fn an_empty_arena_gives_its_memory_back_and_knows_old_keys_as_old() {
+        let mut arena = Arena::<EventKey, [u64; 8]>::default();
+        let mut old = Vec::new();
+        for round in 0..3 {
+            let keys: Vec<_> = (0..5_000).map(|n| arena.insert([n; 8])).collect();
+            assert!(arena.slots.capacity() * size_of::<Slot<[u64; 8]>>() > LARGE);
+            assert!(old.iter().all(|key| !arena.contains_key(*key)));
+            // Some slots are used more often than others.
+            for key in &keys[..round] {
+                arena.remove(*key);
+                old.push(arena.insert([0; 8]));
+            }
+            let others: Vec<_> = arena.iter().map(|(key, _)| key).collect();
+            for key in others {
+                assert!(arena.remove(key).is_some());
+            }
+            assert_eq!((arena.slots.capacity(), arena.free.capacity()), (0, 0));
+            old.extend(keys);
+        }
     }
 
     #[test]
