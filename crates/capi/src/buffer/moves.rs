@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use ferrevent_core::buffer::{Buffer, BufferError};
 
-use super::{evbuffer, notify, reference, release_held, retain, status};
+use super::{evbuffer, look, notify, reference, release_held, retain, status};
 use crate::lock::{self, Held};
 
 /// `evbuffer_add_buffer`
@@ -76,7 +76,7 @@ pub unsafe extern "C" fn evbuffer_prepend_buffer(
     }
 }
 
-/// `evbuffer_add_buffer_reference`: -1 for a buffer into itself. A buffer that holds such references may be added again,
+/// `evbuffer_add_buffer_reference`: -1 for a buffer into itself, unless it is empty. A buffer that holds such references may be added again,
 /// which libevent refuses.
 ///
 /// # Safety
@@ -87,7 +87,12 @@ pub unsafe extern "C" fn evbuffer_add_buffer_reference(
     source: *mut evbuffer,
 ) -> c_int {
     if target == source {
-        return -1;
+        // SAFETY: by the C API's contract.
+        return if unsafe { look(source, Buffer::is_empty) } {
+            0
+        } else {
+            -1
+        };
     }
     // SAFETY: by the C API's contract; the two are different.
     unsafe {
