@@ -5,6 +5,8 @@
  * finalizer of the loop's, which runs after all that the freed bufferevent could have called.
  *
  *   bufferevents [OPERATIONS [SEED]]
+ *
+ * Compiled with WITH_TLS, all of them have TLS: on the sockets, or over the others, and under the filters.
  */
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -22,9 +24,25 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#ifdef WITH_TLS
+#include <dlfcn.h>
+#include <event2/bufferevent_ssl.h>
+#include <openssl/ssl.h>
+
+#include "../../crates/capi/include/event2/ferrevent.h"
+
+/* Handshakes take their time, under helgrind above all: microseconds between two operations of a thread. */
+#define PLACES 8
+#define PAUSE 300
+#define PAUSE_OF_FREERS 20000
+#else
+#define PLACES 32
+#define PAUSE 0
+#define PAUSE_OF_FREERS 200
+#endif
+
 #define WRITERS 4
 #define FREERS 2
-#define PLACES 32
 
 /* Two ends that are connected. */
 struct place {
@@ -79,10 +97,59 @@ static enum bufferevent_filter_result pass_on(struct evbuffer *src, struct evbuf
 	return evbuffer_remove_buffer(src, dst, evbuffer_get_length(src)) > 0 ? BEV_OK : BEV_NEED_MORE;
 }
 
+#ifdef WITH_TLS
+static SSL_CTX *contexts[2];
+
+/* A key that both have: without certificates and key exchange a handshake is cheap even under helgrind. */
+static unsigned client_key(SSL *ssl, const char *hint, char *identity, unsigned max_identity,
+    unsigned char *key, unsigned max_key)
+{
+	(void)ssl, (void)hint, (void)max_key;
+	snprintf(identity, max_identity, "stress");
+	memset(key, 7, 16);
+	return 16;
+}
+
+static unsigned server_key(SSL *ssl, const char *identity, unsigned char *key, unsigned max_key)
+{
+	(void)ssl, (void)identity, (void)max_key;
+	memset(key, 7, 16);
+	return 16;
+}
+
+static SSL_CTX *context(int server)
+{
+	SSL_CTX *context = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
+
+	if (!context || SSL_CTX_set_cipher_list(context, "PSK-AES128-GCM-SHA256") != 1)
+		abort();
+	SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
+	SSL_CTX_set_psk_client_callback(context, server ? NULL : client_key);
+	SSL_CTX_set_psk_server_callback(context, server ? server_key : NULL);
+	return context;
+}
+
+/* The program is linked to libevent, which does not have it. */
+static __typeof__(ferrevent_bufferevent_finish) *finish;
+
+/* TLS on a socket, or over a bufferevent. */
+static struct bufferevent *secure(struct bufferevent *below, int fd, int side, int options)
+{
+	enum bufferevent_ssl_state state = side ? BUFFEREVENT_SSL_ACCEPTING : BUFFEREVENT_SSL_CONNECTING;
+	SSL *ssl = SSL_new(contexts[side]);
+
+	return below ? bufferevent_openssl_filter_new(base, below, ssl, state, options)
+	             : bufferevent_openssl_socket_new(base, fd, ssl, state, options);
+}
+#endif
+
 static void make(struct place *place, unsigned *seed)
 {
 	int options = BEV_OPT_CLOSE_ON_FREE | BEV_OPT_THREADSAFE;
 	int i, fd[2];
+#ifdef WITH_TLS
+	int secured = 0;
+#endif
 
 	if (rnd(seed) % 2)
 		options |= BEV_OPT_DEFER_CALLBACKS | BEV_OPT_UNLOCK_CALLBACKS;
@@ -92,10 +159,21 @@ static void make(struct place *place, unsigned *seed)
 	} else {
 		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd) != 0)
 			abort();
-		for (i = 0; i < 2; i++)
-			place->end[i] = bufferevent_socket_new(base, fd[i], options);
+#ifdef WITH_TLS
+		if (rnd(seed) % 2) {
+			for (i = 0; i < 2; i++)
+				place->end[i] = secure(NULL, fd[i], i, options);
+			secured = 1;
+		} else
+#endif
+			for (i = 0; i < 2; i++)
+				place->end[i] = bufferevent_socket_new(base, fd[i], options);
 	}
 	for (i = 0; i < 2; i++) {
+#ifdef WITH_TLS
+		if (!secured)
+			place->end[i] = secure(place->end[i], -1, i, options);
+#endif
 		if (rnd(seed) % 2)
 			place->end[i] = bufferevent_filter_new(place->end[i], pass_on, pass_on,
 			    options, NULL, NULL);
@@ -137,6 +215,12 @@ static void one_operation(struct bufferevent *bev, unsigned *seed)
 	case 5:
 		bufferevent_setwatermark(bev, EV_READ, 0, rnd(seed) % 2 ? 300 : 0);
 		break;
+#ifdef WITH_TLS
+	case 11:
+		if (rnd(seed) % 64 == 0)
+			finish(bev, NULL);
+		break;
+#endif
 	case 6:
 		bufferevent_lock(bev);
 		evbuffer_drain(bufferevent_get_input(bev), 50);
@@ -157,6 +241,8 @@ static void *write_some(void *arg)
 		pthread_rwlock_rdlock(&place->alive);
 		one_operation(place->end[rnd(&seed) % 2], &seed);
 		pthread_rwlock_unlock(&place->alive);
+		if (PAUSE > 0)
+			usleep(PAUSE);
 	}
 	return NULL;
 }
@@ -171,7 +257,7 @@ static void *free_some(void *arg)
 		unmake(place, &seed);
 		make(place, &seed);
 		pthread_rwlock_unlock(&place->alive);
-		usleep(200);
+		usleep(PAUSE_OF_FREERS);
 	}
 	return NULL;
 }
@@ -195,6 +281,13 @@ int main(int argc, char **argv)
 	seed = first_seed;
 	/* One end of a connection may go before the other. */
 	signal(SIGPIPE, SIG_IGN);
+#ifdef WITH_TLS
+	for (i = 0; i < 2; i++)
+		contexts[i] = context(i);
+	*(void **)&finish = dlsym(RTLD_DEFAULT, "ferrevent_bufferevent_finish");
+	if (!finish)
+		abort();
+#endif
 	if (evthread_use_pthreads() != 0 || !(base = event_base_new()))
 		abort();
 	for (i = 0; i < PLACES; i++) {
@@ -217,6 +310,10 @@ int main(int argc, char **argv)
 		printf("nothing was called\n");
 	printf("calls after the end %lu\n", atomic_load(&calls) - before);
 	event_base_free(base);
+#ifdef WITH_TLS
+	for (i = 0; i < 2; i++)
+		SSL_CTX_free(contexts[i]);
+#endif
 	for (i = 0; i < PLACES; i++)
 		pthread_rwlock_destroy(&places[i].alive);
 	return 0;

@@ -1,12 +1,15 @@
 //! Many threads on the same bases: `stress/*.c`, alone and under valgrind's helgrind.
 //!
-//! helgrind runs with no suppression: the library's locks are POSIX mutexes, which it knows.
+//! helgrind knows the library's locks: they are POSIX mutexes. `stress/helgrind.supp` has the one thing that it cannot
+//! know, how references to them are counted. OpenSSL needs no suppression.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use ferrevent_workbench::{Folder, compile_c, library, run, with_library};
+use ferrevent_workbench::{
+    Folder, apt_install, compile_c, compile_c_with, library, run, with_library,
+};
 
 /// A run that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -54,19 +57,26 @@ fn a_million_operations_on_bufferevents_that_others_free() {
 fn no_race_and_no_lost_memory_among_bufferevents_that_others_free() {
     let folder = Folder::create().expect("a temporary folder");
     let program = build(folder.path(), "bufferevents");
-    for tool in [
-        &["--tool=helgrind"][..],
-        &["--tool=memcheck", "--leak-check=full"],
-    ] {
-        let mut command = Command::new("valgrind");
-        command
-            .args(["-q", "--error-exitcode=99"])
-            .args(tool)
-            .arg(&program)
-            .args(["20000", "1"]);
+    under_valgrind(&program, "20000");
+}
+
+#[test]
+fn many_operations_on_bufferevents_with_tls_that_others_free() {
+    let folder = Folder::create().expect("a temporary folder");
+    let program = build_with_tls(folder.path());
+    for seed in 1..=2 {
+        let mut command = Command::new(&program);
+        command.arg("20000").arg(seed.to_string());
         with_library(&mut command, &library().expect("the library builds"));
-        assert_clean(command, 5 * LIMIT);
+        assert_clean(command, LIMIT);
     }
+}
+
+#[test]
+#[ignore = "slow: under helgrind and memcheck"]
+fn no_race_and_no_lost_memory_among_bufferevents_with_tls_that_others_free() {
+    let folder = Folder::create().expect("a temporary folder");
+    under_valgrind(&build_with_tls(folder.path()), "2500");
 }
 
 #[test]
@@ -95,15 +105,53 @@ fn no_lost_memory_among_threads_that_look_names_up() {
     assert_clean(command, 5 * LIMIT);
 }
 
+fn under_valgrind(program: &Path, operations: &str) {
+    let suppressions = format!("--suppressions={}", stress("helgrind.supp").display());
+    for tool in [
+        &["--tool=helgrind", &suppressions][..],
+        &["--tool=memcheck", "--leak-check=full"],
+    ] {
+        let mut command = Command::new("valgrind");
+        command
+            .args(["-q", "--error-exitcode=99"])
+            .args(tool)
+            .arg(program)
+            .args([operations, "1"]);
+        with_library(&mut command, &library().expect("the library builds"));
+        assert_clean(command, 5 * LIMIT);
+    }
+}
+
 fn build(folder: &Path, name: &str) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("stress")
-        .join(name)
-        .with_extension("c");
+    let source = stress(name).with_extension("c");
     let program = folder.join(name);
     let libraries = ["event", "event_pthreads", "pthread"];
     compile_c(&[&source], &program, &libraries).expect("the program compiles");
     program
+}
+
+/// `stress/bufferevents.c` with TLS in all of them.
+fn build_with_tls(folder: &Path) -> PathBuf {
+    apt_install(&["libevent-dev", "libssl-dev", "valgrind"]).expect("the packages are there");
+    let program = folder.join("bufferevents");
+    let libraries = [
+        "event",
+        "event_pthreads",
+        "event_openssl",
+        "ssl",
+        "crypto",
+        "pthread",
+    ];
+    let flags = ["-D_GNU_SOURCE", "-DWITH_TLS"];
+    compile_c_with(&[stress("bufferevents.c")], &program, &libraries, &flags)
+        .expect("the program compiles");
+    program
+}
+
+fn stress(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("stress")
+        .join(name)
 }
 
 fn assert_clean(mut command: Command, limit: Duration) {

@@ -10,7 +10,9 @@ use super::{Session, session_of};
 use crate::abi::bufferevent;
 use crate::base::event_base;
 use crate::buffer;
-use crate::bufferevent::{Bev, bufferevent_enable, bufferevent_setcb, bufferevent_trigger_event};
+use crate::bufferevent::{
+    Bev, bufferevent_enable, bufferevent_setcb, bufferevent_trigger_event, hold,
+};
 
 /// The bufferevent below. The one above holds a reference to it.
 #[derive(Clone, Copy)]
@@ -117,9 +119,10 @@ unsafe extern "C" fn has_written(_lower: *mut bufferevent, upper: *mut c_void) {
 unsafe extern "C" fn has_happened(lower: *mut bufferevent, what: c_short, upper: *mut c_void) {
     let event = StreamEvent::from_bits_retain(what as u16);
     let upper = upper.cast::<Bev>();
-    // SAFETY: the argument is what `join` gave; the lock of both is held, as in every callback that is not unlocked.
+    // SAFETY: the argument is what `join` gave. The lock of both is held here, also if the one below calls without it.
     unsafe {
         let error = *libc::__errno_location();
+        let _held = hold(upper);
         let session: *mut Session = session_of(upper);
         if session.is_null() {
             return;
