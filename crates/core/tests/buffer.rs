@@ -4,7 +4,7 @@ use std::io::{BufRead, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use ferrevent_core::buffer::{Buffer, BufferError, Change, End, Eol, EolStyle};
 
 fn of(data: &[u8]) -> Buffer {
@@ -38,12 +38,6 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.1.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-#[test]
-fn a_buffer_can_go_to_another_thread() {
-    fn sent<T: Send + Sync>(_: &T) {}
-    sent(&Buffer::new());
 }
 
 #[test]
@@ -375,4 +369,69 @@ fn it_reads_and_writes_like_any_stream() {
         .expect("a line");
     buffer.read_to_string(&mut line).expect("text");
     assert_eq!(line, "xyz!");
+}
+
+#[test]
+fn taking_many_bytes_from_one_chunk_copies_nothing() {
+    let mut buffer = of(&[1; 5000]);
+    let at = front_address(&buffer);
+    let bytes = buffer.take_bytes(1000).expect("readable");
+    assert_eq!((bytes.as_ptr(), bytes.len()), (at, 1000));
+    // What is left can be used on, and does not reach into what was taken.
+    buffer.append(&[2; 3000]).expect("room");
+    buffer.pullup_mut(Some(4000)).expect("there").fill(3);
+    assert!(bytes.iter().all(|byte| *byte == 1));
+    assert_eq!(buffer.len(), 7000);
+
+    let small = buffer.copy_to_bytes(10);
+    assert_eq!(small, [3; 10][..]);
+    let across = buffer.take_bytes(usize::MAX).expect("readable");
+    assert_eq!((across.len(), buffer.len()), (6990, 0));
+    assert_eq!(buffer.take_bytes(1).expect("nothing"), "");
+}
+
+#[test]
+fn taking_ends_a_reservation() {
+    let mut buffer = of(&[1; 600]);
+    buffer.reserve(100, 1).expect("room");
+    let bytes = buffer.take_bytes(600).expect("readable");
+    assert_eq!(buffer.commit(&[1]), Err(BufferError::OutOfRange));
+    assert_eq!((bytes.len(), buffer.len()), (600, 0));
+}
+
+#[test]
+fn it_reads_from_and_writes_to_streams() {
+    let mut buffer = Buffer::new();
+    let pieces = [&b"one, "[..], b"", b"two, "].map(std::io::IoSlice::new);
+    assert_eq!(buffer.write_vectored(&pieces).expect("room"), 10);
+    assert_eq!(buffer.read_from(&mut &b"three"[..], 100).expect("read"), 5);
+    assert_eq!(
+        buffer.read_from(&mut std::io::empty(), 100).expect("end"),
+        0
+    );
+    assert_eq!(buffer, b"one, two, three");
+    let mut first = Vec::new();
+    assert_eq!(buffer.write_to(&mut first, 8).expect("written"), 8);
+    assert_eq!(buffer.split_to(2).expect("split"), b", ");
+    assert_eq!(
+        (&*first, buffer.to_vec()),
+        (&b"one, two"[..], b"three".to_vec())
+    );
+
+    buffer.freeze(End::Back);
+    buffer.freeze(End::Front);
+    let denied = std::io::ErrorKind::PermissionDenied;
+    let results = [
+        buffer.read_from(&mut &b"more"[..], 4),
+        buffer.write_to(&mut first, 4),
+        buffer.write_vectored(&pieces),
+    ];
+    assert!(
+        results
+            .iter()
+            .all(|result| result.as_ref().is_err_and(|e| e.kind() == denied))
+    );
+    assert_eq!(buffer.take_bytes(3), Err(BufferError::Frozen));
+    assert_eq!(buffer.split_to(3).err(), Some(BufferError::Frozen));
+    assert_eq!(buffer, b"three");
 }

@@ -22,6 +22,11 @@ use ferrevent_core::driver::Fd;
 #[derive(Clone)]
 pub struct FileSegment(Arc<Segment>);
 
+const _: () = {
+    const fn goes_anywhere<T: Send + Sync + 'static>() {}
+    goes_anywhere::<FileSegment>();
+};
+
 struct Segment {
     file: File,
     offset: u64,

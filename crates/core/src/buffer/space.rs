@@ -1,6 +1,6 @@
 //! Room to write into: reservations of the user, reads and writes of the transport.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 
 use smallvec::SmallVec;
 
@@ -262,6 +262,61 @@ impl Buffer {
         {
             self.chain.push_back(Chunk::owned(spare.block, 0, length));
         }
+    }
+
+    /// Reads at most `limit` bytes from `reader`, once, and says how many there were (`evbuffer_read`): 0 at its end. They
+    /// go where they will stay; there is no memory to be read into first.
+    ///
+    /// # Errors
+    /// What `reader` says, and `PermissionDenied` if the back is frozen; nothing is changed then.
+    ///
+    /// ```
+    /// use ferrevent_core::buffer::Buffer;
+    ///
+    /// let mut buffer = Buffer::new();
+    /// assert_eq!(buffer.read_from(&mut &b"a file, a socket"[..], 6)?, 6);
+    /// assert_eq!(buffer, b"a file");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn read_from(
+        &mut self,
+        reader: &mut (impl io::Read + ?Sized),
+        limit: usize,
+    ) -> io::Result<usize> {
+        self.check_append(0)?;
+        let fed = self.is_fed;
+        let read = self.receive(limit, |room| reader.read(room));
+        // This is not a connection's buffer, which gives up more memory when it is empty.
+        self.is_fed = fed;
+        read
+    }
+
+    /// Writes at most `limit` bytes from the front to `writer`, once, and drains as many as it takes
+    /// (`evbuffer_write_atmost`).
+    ///
+    /// # Errors
+    /// What `writer` says, and `PermissionDenied` if the front is frozen; nothing is drained then.
+    ///
+    /// ```
+    /// use ferrevent_core::buffer::Buffer;
+    ///
+    /// let mut buffer = Buffer::from(&b"some bytes"[..]);
+    /// let mut written = Vec::new();
+    /// assert_eq!(buffer.write_to(&mut written, 4)?, 4);
+    /// assert_eq!((&*written, buffer.to_vec()), (&b"some"[..], b" bytes".to_vec()));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn write_to(
+        &mut self,
+        writer: &mut (impl io::Write + ?Sized),
+        limit: usize,
+    ) -> io::Result<usize> {
+        if limit == 0 || self.len == 0 {
+            return Ok(0);
+        }
+        self.check_front()?;
+        self.check_readable(limit)?;
+        self.transmit(limit, |pieces| writer.write_vectored(pieces))
     }
 
     /// For the transport: lets `read` put at most `limit` bytes behind the content, and says how many it has put there.

@@ -43,11 +43,23 @@ impl io::BufRead for Buffer {
     }
 }
 
-/// Appends.
+/// Appends everything, or fails.
 impl io::Write for Buffer {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.append(data)?;
         Ok(data.len())
+    }
+
+    /// As `evbuffer_add_iovec`.
+    fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let total = pieces
+            .iter()
+            .fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
+        self.check_append(total)?;
+        for piece in pieces {
+            self.append_copy(piece)?;
+        }
+        Ok(total)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -76,6 +88,12 @@ impl Buf for Buffer {
     fn advance(&mut self, n: usize) {
         assert!(n <= self.remaining(), "cannot advance past what remains");
         self.drop_front(n);
+    }
+
+    /// Copies nothing if the bytes are more than a few and lie in one chunk.
+    fn copy_to_bytes(&mut self, n: usize) -> Bytes {
+        assert!(n <= self.remaining(), "cannot take more than what remains");
+        self.take_front(n)
     }
 }
 

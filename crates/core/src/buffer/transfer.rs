@@ -6,7 +6,7 @@ use super::{Buffer, BufferError};
 
 /// A moved chunk of no more bytes than this is copied when they fit into the room of the last chunk: cheaper than to
 /// lengthen the chain, and the next reader finds fewer pieces.
-const COPY_WHOLE: usize = 256;
+pub(super) const COPY_WHOLE: usize = 256;
 
 /// Of a chunk that has to be split, a part of no more bytes than this is copied if it fits into the room of the last
 /// chunk, since both chunks can then be appended to later. Another one is shared.
@@ -57,6 +57,25 @@ impl Buffer {
         self.check_append(n)?;
         self.transfer(source, n);
         Ok(n)
+    }
+
+    /// A new buffer with the first `n` bytes, or all if there are fewer, which leave this one without being copied.
+    ///
+    /// # Errors
+    /// [`BufferError::Frozen`] if the front is frozen and `n` is not 0.
+    ///
+    /// ```
+    /// use ferrevent_core::buffer::Buffer;
+    ///
+    /// let mut stream = Buffer::from(&b"headbody"[..]);
+    /// let head = stream.split_to(4)?;
+    /// assert_eq!((head.to_vec(), stream.to_vec()), (b"head".to_vec(), b"body".to_vec()));
+    /// # Ok::<(), ferrevent_core::buffer::BufferError>(())
+    /// ```
+    pub fn split_to(&mut self, n: usize) -> Result<Self, BufferError> {
+        let mut front = Self::new();
+        front.append_from(self, n)?;
+        Ok(front)
     }
 
     /// Moves up to `n` bytes as [`append_from`](Self::append_from) does, but regardless of the freezes: for a layer

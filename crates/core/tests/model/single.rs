@@ -39,6 +39,7 @@ impl Slot {
             | Op::Sent(_)
             | Op::Remove(_)
             | Op::Read(_)
+            | Op::TakeBytes(_)
             | Op::ReadLine(_)
             | Op::Transmit(..) => self.take(op),
             Op::Expand(_)
@@ -162,6 +163,18 @@ impl Slot {
                 assert_eq!(result, Ok(expected.len()));
                 assert_eq!(&out[..expected.len()], expected);
                 expected.len()
+            }
+            Op::TakeBytes(n) => {
+                let result = real.take_bytes(n);
+                if self.front && n > 0 && len > 0 {
+                    return assert_eq!(result, Err(BufferError::Frozen));
+                }
+                let expected = model.slice(0, n);
+                assert_eq!(result.as_deref(), Ok(expected));
+                let n = expected.len();
+                // What has no room any more cannot be reserved either.
+                self.unsettle();
+                n
             }
             Op::ReadLine(style) => {
                 let line = real.read_line(style);
