@@ -150,6 +150,72 @@ CASE(buffer_write_of_an_empty_one) {
     close(fd[1]);
 }
 
+/* What a descriptor gives until it has no more, at most `length` bytes at a time. */
+static void say_read(const char *name, int fd, int length) {
+    struct evbuffer *buffer = evbuffer_new();
+    CHECK(buffer);
+    errno = 0;
+    int n = evbuffer_read(buffer, fd, length);
+    say("%s: read %d%s", name, n, n < 0 && errno == EAGAIN ? " EAGAIN" : "");
+    say_buffer("in it", buffer);
+    evbuffer_free(buffer);
+}
+
+CASE(buffer_reads_and_writes_a_pipe) {
+    struct evbuffer *buffer = scattered("0123456789");
+    int ends[2];
+    CHECK(pipe(ends) == 0 && evutil_make_socket_nonblocking(ends[0]) == 0);
+    say_read("empty pipe", ends[0], 100);
+    say("at most 4: %d", evbuffer_write_atmost(buffer, ends[1], 4));
+    say_read("3 of it", ends[0], 3);
+    say("the rest: %d", evbuffer_write(buffer, ends[1]));
+    say_read("all of it", ends[0], -1);
+    close(ends[1]);
+    say_read("at the end", ends[0], 100);
+    evbuffer_free(buffer);
+    close(ends[0]);
+}
+
+CASE(buffer_reads_and_writes_a_file) {
+    struct evbuffer *buffer = scattered("abcdefghij");
+    int fd = file_of("0123456789");
+    CHECK(lseek(fd, 8, SEEK_SET) == 8);
+    say("at most 4: %d", evbuffer_write_atmost(buffer, fd, 4));
+    say("the rest: %d", evbuffer_write(buffer, fd));
+    CHECK(lseek(fd, 0, SEEK_SET) == 0);
+    say_read("some of it", fd, 10);
+    say_read("the rest", fd, 100);
+    say_read("at the end", fd, 100);
+    evbuffer_free(buffer);
+    close(fd);
+}
+
+/* A part of a file, to where it may not be sent the way that it is to a socket. */
+CASE(buffer_writes_a_file_to_a_pipe_and_to_a_file) {
+    int ends[2], from = file_of("0123456789"), to = file_of("");
+    struct evbuffer_file_segment *segment =
+        evbuffer_file_segment_new(from, 2, 6, EVBUF_FS_CLOSE_ON_FREE);
+    CHECK(segment && pipe(ends) == 0);
+    for (int i = 0; i < 2; i++) {
+        struct evbuffer *buffer = buffer_of("[");
+        CHECK(evbuffer_set_flags(buffer, EVBUFFER_FLAG_DRAINS_TO_FD) == 0);
+        CHECK(evbuffer_add_file_segment(buffer, segment, 1, 4) == 0);
+        CHECK(evbuffer_add(buffer, "]", 1) == 0);
+        int n, total = 0;
+        while (evbuffer_get_length(buffer) > 0 && (n = evbuffer_write(buffer, i ? to : ends[1])) > 0)
+            total += n;
+        say("written %d, left %zu", total, evbuffer_get_length(buffer));
+        evbuffer_free(buffer);
+    }
+    say_read("pipe", ends[0], 100);
+    CHECK(lseek(to, 0, SEEK_SET) == 0);
+    say_read("file", to, 100);
+    evbuffer_file_segment_free(segment);
+    close(to);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void changed(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *name) {
     (void)buffer;
     token("%s(%zu+%zu-%zu)", (const char *)name, info->orig_size, info->n_added, info->n_deleted);
