@@ -79,6 +79,8 @@ pub use ferrevent_http as http;
 pub use ferrevent_sys::{Appender, Method};
 
 pub use crate::base::Base;
+#[cfg(feature = "tls-native-roots")]
+pub use crate::bufferevent::tls_native_client_config;
 pub use crate::bufferevent::{
     BufferEvent, BufferEventBuilder, BufferMut, Callbacks, Condition, Handler, Listens, Progress,
     RateGroup, RateLimit, Stage,

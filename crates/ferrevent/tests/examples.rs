@@ -357,7 +357,7 @@ fn build_examples(profile: &Path) {
     BUILT.call_once(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--examples", "--package", "ferrevent"]);
-        cargo.args(["--features", "tls"]);
+        cargo.args(["--features", "tls-native-roots"]);
         cargo.arg("--target-dir").arg(profile.parent().unwrap());
         if profile.ends_with("release") {
             cargo.arg("--release");

@@ -39,6 +39,8 @@ pub use self::bytes::BufferMut;
 pub use self::handler::{Callbacks, Condition, Handler, Listens};
 pub use self::rate::{RateGroup, RateLimit};
 pub use self::stage::{Progress, Stage};
+#[cfg(feature = "tls-native-roots")]
+pub use self::tls::tls_native_client_config;
 #[cfg(feature = "tls")]
 pub use self::tls::{TlsSession, tls_client_config};
 use crate::base::Base;
