@@ -15,23 +15,20 @@ pub mod format;
 pub mod moves;
 pub mod reference;
 pub mod search;
+pub mod settings;
 pub mod space;
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 
-use ferrevent_core::buffer::{Buffer, Change, End};
+use ferrevent_core::buffer::{Buffer, Change};
 
 use crate::base::{self, event_base};
 use crate::bufferevent::{self, Bev, place_in};
 use crate::lock::{self, Lock};
-use crate::log;
 
 pub use self::callbacks::evbuffer_cb_entry;
 use self::callbacks::{Callbacks, Which};
 pub(crate) use self::reference::clean_up;
-
-/// `EVBUFFER_FLAG_DRAINS_TO_FD`
-const DRAINS_TO_FD: u64 = 1;
 
 /// `struct evbuffer`
 #[allow(non_camel_case_types, reason = "this is C's name")]
@@ -395,125 +392,6 @@ pub unsafe extern "C" fn evbuffer_free(buf: *mut evbuffer) {
         }
         release_held(buf);
     }
-}
-
-/// `evbuffer_enable_locking`: gives the buffer a lock of its own. -1 if it has one, before `evthread_use_pthreads`, and
-/// for a lock that the caller has made (libevent leaves open what such a lock is).
-///
-/// # Safety
-/// The C API's contract: `buf` is alive and not in use by another thread yet.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_enable_locking(buf: *mut evbuffer, lock: *mut c_void) -> c_int {
-    if !lock.is_null() {
-        log::warn("evbuffer_enable_locking: locks of the caller's are not supported");
-        return -1;
-    }
-    // SAFETY: by the C API's contract.
-    unsafe {
-        if (*buf).lock.is_some() {
-            return -1;
-        }
-        let Some(lock) = Lock::new() else { return -1 };
-        set_lock(buf, Some(lock));
-    }
-    0
-}
-
-/// `evbuffer_lock`
-///
-/// # Safety
-/// The C API's contract: `buf` is alive.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_lock(buf: *mut evbuffer) {
-    // SAFETY: by the C API's contract. The lock is cloned so that no reference into the buffer exists while waiting.
-    let lock = unsafe { (*buf).lock.clone() };
-    if let Some(lock) = lock {
-        lock.acquire();
-    }
-}
-
-/// `evbuffer_unlock`
-///
-/// # Safety
-/// The C API's contract: `buf` is alive, and locked by the caller.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_unlock(buf: *mut evbuffer) {
-    // SAFETY: by the C API's contract.
-    let lock = unsafe { (*buf).lock.clone() };
-    if let Some(lock) = lock {
-        lock.release();
-    }
-}
-
-/// `evbuffer_set_flags`: `EVBUFFER_FLAG_DRAINS_TO_FD` lets files be sent without bringing them into memory.
-///
-/// # Safety
-/// The C API's contract: `buf` is alive.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_set_flags(buf: *mut evbuffer, flags: u64) -> c_int {
-    // SAFETY: by the C API's contract.
-    unsafe {
-        let _held = lock::hold(&(*buf).lock);
-        (*buf).drains_to_fd |= flags & DRAINS_TO_FD != 0;
-    }
-    0
-}
-
-/// `evbuffer_clear_flags`
-///
-/// # Safety
-/// The C API's contract: `buf` is alive.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_clear_flags(buf: *mut evbuffer, flags: u64) -> c_int {
-    // SAFETY: by the C API's contract.
-    unsafe {
-        let _held = lock::hold(&(*buf).lock);
-        (*buf).drains_to_fd &= flags & DRAINS_TO_FD == 0;
-    }
-    0
-}
-
-/// `evbuffer_freeze`
-///
-/// # Safety
-/// The C API's contract: `buf` is alive.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_freeze(buf: *mut evbuffer, at_front: c_int) -> c_int {
-    // SAFETY: by the C API's contract.
-    unsafe { change(buf, |buffer| buffer.freeze(end(at_front))) };
-    0
-}
-
-/// `evbuffer_unfreeze`
-///
-/// # Safety
-/// The C API's contract: `buf` is alive.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_unfreeze(buf: *mut evbuffer, at_front: c_int) -> c_int {
-    // SAFETY: by the C API's contract.
-    unsafe { change(buf, |buffer| buffer.unfreeze(end(at_front))) };
-    0
-}
-
-/// `evbuffer_defer_callbacks`: from now on the loop of `base` runs the callbacks.
-///
-/// # Safety
-/// The C API's contract: both are alive.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_defer_callbacks(
-    buf: *mut evbuffer,
-    base: *mut event_base,
-) -> c_int {
-    // SAFETY: by the C API's contract.
-    unsafe {
-        let _held = lock::hold(&(*buf).lock);
-        (*buf).extras().deferred_to = base;
-    }
-    0
-}
-
-fn end(at_front: c_int) -> End {
-    if at_front == 0 { End::Back } else { End::Front }
 }
 
 /// What a function that returns 0 or -1 returns.
