@@ -132,11 +132,21 @@ impl event_base {
     /// `this` is a base, and `f` neither runs user code nor comes back here.
     #[inline]
     pub(crate) unsafe fn with<R>(this: *mut Self, f: impl FnOnce(&mut Inner) -> R) -> R {
-        // SAFETY: handed through.
-        match unsafe { Self::try_with(this, f) } {
-            Some(result) => result,
-            None => end_of_use_after_free(),
+        // As `try_with`, without a detour of the result by an `Option`.
+        // SAFETY: as there.
+        let held = unsafe { (*this).leaf.as_ref() }.map(Leaf::hold);
+        // SAFETY: as there.
+        let Some(inner) = (unsafe { (*(*this).inner.get()).as_mut() }) else {
+            drop(held);
+            end_of_use_after_free()
+        };
+        let result = f(inner);
+        if !inner.complaints.is_empty() {
+            let complaints = std::mem::take(&mut inner.complaints);
+            drop(held);
+            tell(complaints);
         }
+        result
     }
 
     /// As [`with`](Self::with), but does nothing on a base that has been freed.

@@ -2,13 +2,14 @@
 
 use std::ffi::{c_int, c_void};
 
-use ferrevent_core::{EventKey, Fired, LoopEnd, LoopFlags, Step, What};
+use ferrevent_core::{EventKey, Fired, Io, LoopEnd, LoopFlags, Step, StreamKey, What};
 use ferrevent_sys::monotonic;
 
 use super::lone::NO_THREAD;
 use super::wait::{Lent, wait};
 use super::{Address, CHost, Inner, Task, event_base, this_thread};
 use crate::abi::event;
+use crate::bufferevent::Bev;
 use crate::{buffer, bufferevent, dns, event as events, finalize, log};
 
 /// `event_base_dispatch`
@@ -59,6 +60,7 @@ pub unsafe extern "C" fn event_base_loop(base: *mut event_base, flags: c_int) ->
                     );
                     return -1;
                 }
+                Next::Deferred(bev, key) => bufferevent::run_deferred(base, bev, key),
                 Next::Step(step) => run_step(base, step),
             }
         };
@@ -75,6 +77,8 @@ enum Next {
     Call(Call),
     /// Wait until then, with nothing borrowed.
     Wait(Option<u64>),
+    /// The deferred callbacks of this bufferevent.
+    Deferred(*mut Bev, StreamKey),
     Step(Step<CHost>),
     Done(LoopEnd),
     /// The wait has failed.
@@ -154,6 +158,9 @@ unsafe fn next_step(
                         }
                     }
                     Step::Done(end) => return Next::Done(end),
+                    Step::Stream(work) if work.io == Io::CallDeferred => {
+                        return Next::Deferred(work.cookie.0, work.key);
+                    }
                     step => return Next::Step(step),
                 }
             }

@@ -3,10 +3,11 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use ferrevent_core::{Options, StreamKey, StreamWork};
+use ferrevent_core::{Options, StreamKey};
 use smallvec::SmallVec;
 
 use super::life::build;
+use super::stage::{Due, due_now};
 use super::{Bev, bev_of, guard_buffers, hold, listen, with};
 use crate::abi::bufferevent;
 use crate::base::{Address, event_base};
@@ -138,7 +139,7 @@ pub(super) unsafe fn move_bytes(
     bev: *mut Bev,
     key: StreamKey,
     limit: usize,
-) -> SmallVec<[StreamWork<Address<Bev>>; 2]> {
+) -> Due {
     // SAFETY: by this function's contract; the references to the two buffers end before anybody is told.
     unsafe {
         let target = event_base::with(base, |inner| inner.core.move_target(key));
@@ -161,7 +162,7 @@ pub(super) unsafe fn move_bytes(
             listen(inner, target, to_key);
             inner.core.handle_moved(key, moved, output, input);
             inner.settle();
-            inner.core.take_due()
+            due_now(inner)
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_short};
 
 use ferrevent_core::driver::Transport;
-use ferrevent_core::{Callbacks, Io, Options, StreamEvent, StreamKey, StreamWork};
+use ferrevent_core::{Callbacks, Dirs, Io, Mode, Options, StreamEvent, StreamKey, StreamWork};
 
 use super::{Bev, TRANSPORT, connect, hold, leave, listen, lock_of, pair, stage, tls, with};
 use crate::base::{Address, drop_if_unused, event_base};
@@ -16,9 +16,12 @@ use crate::debug;
 /// The work is a step of `base`'s loop, so that the bufferevent is alive: only the loop itself finalizes it.
 pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) {
     let (key, bev) = (work.key, work.cookie.0);
-    if work.io == Io::Pipe {
+    match work.io {
         // SAFETY: by this function's contract; no lock is held yet.
-        return unsafe { super::ending::pipe_bytes(base, bev, key) };
+        Io::Pipe => return unsafe { super::ending::pipe_bytes(base, bev, key) },
+        // SAFETY: by this function's contract.
+        Io::CallDeferred => return unsafe { run_deferred(base, bev, key) },
+        _ => {}
     }
     // SAFETY: as above. The buffers' locks are the bufferevent's, which is held; no user code runs while a buffer is
     // borrowed.
@@ -87,9 +90,8 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
                 with(bev, |_, _| ());
                 callbacks
             }
-            Io::CallDeferred => return run_deferred(base, bev, key),
             // Done above.
-            Io::Pipe => return,
+            Io::CallDeferred | Io::Pipe => return,
             Io::Process { .. }
             | Io::Below { .. }
             | Io::Announce(_)
@@ -104,28 +106,53 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
 }
 
 /// The deferred callbacks, one kind after the other; what a callback changes counts for the next.
-unsafe fn run_deferred(base: *mut event_base, bev: *mut Bev, key: StreamKey) {
-    // SAFETY: the caller's.
+///
+/// # Safety
+/// As for [`run`].
+pub(crate) unsafe fn run_deferred(base: *mut event_base, bev: *mut Bev, key: StreamKey) {
+    // SAFETY: the caller's. A stage that has begun to work is alive.
     unsafe {
-        let next = |read: Option<usize>| {
-            event_base::with(base, |inner| {
+        let _held = hold(bev);
+        let mut read = None;
+        loop {
+            let next = event_base::with(base, |inner| {
                 if let Some(before) = read {
                     inner.core.read_callback_done(key, before);
+                }
+                if let Some(stage) = inner.core.begin_deferred_directly(key) {
+                    return Next::Stage(stage);
                 }
                 // What is told may have disabled something.
                 if let Some(stream) = inner.core.stream(key) {
                     (*bev).public.enabled = c_short::from(stream.enabled().bits());
                 }
-                inner.core.next_deferred(key)
-            })
-        };
-        let mut due = next(None);
-        while let Some(callbacks) = due {
-            let read = if callbacks.read { call_read(bev) } else { None };
-            call_others(bev, callbacks);
-            due = next(read);
+                match inner.core.next_deferred(key) {
+                    Some(callbacks) => Next::Call(callbacks),
+                    None => Next::Nothing,
+                }
+            });
+            match next {
+                Next::Call(callbacks) => read = call_immediate(bev, callbacks),
+                Next::Stage((key, Address(stage))) => {
+                    let _held = hold(stage);
+                    let due = stage::process(base, stage, key, Dirs::READ, Mode::Normal, None);
+                    if !due.is_empty() {
+                        stage::run_due(base, due);
+                    }
+                    return;
+                }
+                Next::Nothing => return,
+            }
         }
     }
+}
+
+/// What comes of deferred callbacks.
+enum Next {
+    Call(Callbacks),
+    /// This stage runs inbound.
+    Stage((StreamKey, Address<Bev>)),
+    Nothing,
 }
 
 /// Runs callbacks, with the lock held unless the bufferevent was made otherwise.
@@ -140,12 +167,24 @@ pub(super) unsafe fn call(
 ) {
     // SAFETY: handed through.
     unsafe {
-        if callbacks.read
-            && let Some(before) = call_read(bev)
-        {
+        if let Some(before) = call_immediate(bev, callbacks) {
             event_base::with(base, |inner| inner.core.read_callback_done(key, before));
         }
+    }
+}
+
+/// As [`call`], and leaves it to the caller to report that the read callback has returned, if this gives the length that
+/// the input had before.
+///
+/// # Safety
+/// As for [`call`].
+#[inline]
+pub(super) unsafe fn call_immediate(bev: *mut Bev, callbacks: Callbacks) -> Option<usize> {
+    // SAFETY: handed through.
+    unsafe {
+        let read = if callbacks.read { call_read(bev) } else { None };
         call_others(bev, callbacks);
+        read
     }
 }
 
@@ -237,10 +276,16 @@ pub(crate) unsafe fn buffer_changed(owner: BufferOwner, added: usize, _deleted: 
                 }
             }
             BufferSide::Output => {
-                if added > 0 && pair::is_pair(bev) && pair::move_directly(bev) {
-                    return;
+                let done = match added {
+                    0 => event_base::with((*bev).public.ev_base, |inner| {
+                        inner.core.output_drained_only((*bev).key, len)
+                    }),
+                    _ if pair::is_pair(bev) => pair::move_directly(bev),
+                    _ => stage::process_directly(bev, len),
+                };
+                if !done {
+                    with(bev, |inner, key| inner.core.output_changed(key, len, added));
                 }
-                with(bev, |inner, key| inner.core.output_changed(key, len, added));
             }
         }
     }

@@ -15,7 +15,7 @@ use ferrevent_core::{
 use smallvec::SmallVec;
 
 use super::life::build;
-use super::run::call;
+use super::run::{self, call};
 use super::{Bev, TRANSPORT, bev_of, hold, lock_of, pair, set_lock, special, tls, with};
 use crate::abi::bufferevent;
 use crate::base::{Address, Inner, dirs, event_base};
@@ -94,6 +94,20 @@ unsafe fn share_lock(bev: *mut Bev) -> bool {
     }
 }
 
+/// Work that is due at once.
+pub(super) type Due = SmallVec<[StreamWork<Address<Bev>>; 2]>;
+
+/// What is due now.
+#[inline]
+pub(super) fn due_now(inner: &mut Inner) -> Due {
+    // As a rule there is nothing, and that need not be moved.
+    if inner.core.has_due() {
+        inner.core.take_due()
+    } else {
+        SmallVec::new()
+    }
+}
+
 /// Does work that is due at once, and what that makes due.
 ///
 /// # Safety
@@ -119,21 +133,14 @@ pub(crate) unsafe fn run_due(
 }
 
 /// Does one piece of work and reports it. Gives what that has made due.
-unsafe fn run_work(
-    base: *mut event_base,
-    work: StreamWork<Address<Bev>>,
-) -> SmallVec<[StreamWork<Address<Bev>>; 2]> {
+unsafe fn run_work(base: *mut event_base, work: StreamWork<Address<Bev>>) -> Due {
     let (key, bev) = (work.key, work.cookie.0);
     // SAFETY: the bufferevent is kept alive for the work. Its stage's functions are copied out, since the user code that
     // they run may free it.
     unsafe {
         let _held = hold(bev);
         match work.io {
-            Io::Process { dir, mode, limit } => {
-                if let Some(due) = process(base, bev, key, dir, mode, limit) {
-                    return due;
-                }
-            }
+            Io::Process { dir, mode, limit } => return process(base, bev, key, dir, mode, limit),
             Io::Below { event, error } => {
                 if let Some(stage) = stage_of(bev)
                     && let Some(heard) = stage.calls.heard
@@ -159,7 +166,7 @@ unsafe fn run_work(
                 return event_base::with(base, |inner| {
                     inner.core.handle_shutdown(key);
                     inner.settle();
-                    inner.core.take_due()
+                    due_now(inner)
                 });
             }
             Io::Move { limit } => return pair::move_bytes(base, bev, key, limit),
@@ -174,30 +181,61 @@ unsafe fn run_work(
             | Io::CallDeferred
             | Io::Pipe => return SmallVec::new(),
         }
-        event_base::with(base, |inner| {
-            inner.core.work_done(key);
-            inner.settle();
-            inner.core.take_due()
-        })
+        work_done(base, key, None)
     }
 }
 
-/// Runs a stage as long as the core wants more of the same, then calls back. If there was nobody to be called, the work
-/// is reported done already, and this gives what that has made due.
-unsafe fn process(
+/// Runs a stage on its output, which has grown to `len` bytes, if the core says that nothing else is to be looked at.
+/// Returns whether it has: otherwise the core has not heard yet that there is output. The stage may be gone then.
+///
+/// # Safety
+/// `bev` is alive, its lock held.
+pub(super) unsafe fn process_directly(bev: *mut Bev, len: usize) -> bool {
+    // SAFETY: by this function's contract; the work that has begun keeps the stage alive until it is done.
+    unsafe {
+        if stage_of(bev).is_none() {
+            return false;
+        }
+        let (base, key) = ((*bev).public.ev_base, (*bev).key);
+        if !event_base::with(base, |inner| inner.core.begin_directly(key, len)) {
+            return false;
+        }
+        let due = process(base, bev, key, Dirs::WRITE, Mode::Normal, None);
+        if !due.is_empty() {
+            run_due(base, due);
+        }
+        true
+    }
+}
+
+/// Runs a stage as long as the core wants more of the same, calls back, and reports that the work is done. Gives what
+/// that has made due.
+///
+/// # Safety
+/// The stage is at work, with its lock held.
+pub(super) unsafe fn process(
     base: *mut event_base,
     bev: *mut Bev,
     key: StreamKey,
     dir: Dirs,
     mode: Mode,
     mut limit: Option<usize>,
-) -> Option<SmallVec<[StreamWork<Address<Bev>>; 2]>> {
+) -> Due {
     // SAFETY: the caller's.
     unsafe {
-        let stage = stage_of(bev)?;
+        let Some(stage) = stage_of(bev) else {
+            return work_done(base, key, None);
+        };
         loop {
             let processed = (stage.calls.process)(bev, stage, dir, mode, limit);
             let (after, due) = event_base::with(base, |inner| {
+                let calls = match dir {
+                    Dirs::READ => (*bev).public.readcb.is_some(),
+                    _ => (*bev).public.writecb.is_some(),
+                };
+                if let Some(callbacks) = inner.core.end_directly(key, dir, processed, calls) {
+                    return (AfterProcess::Call(callbacks), SmallVec::new());
+                }
                 if inner.core.needs_time_for(key) {
                     inner.refresh_clock();
                 }
@@ -210,10 +248,10 @@ unsafe fn process(
                     inner.core.work_done(key);
                 }
                 inner.settle();
-                (after, inner.core.take_due())
+                (after, due_now(inner))
             });
             match after {
-                AfterProcess::Call(Callbacks::NONE) => return Some(due),
+                AfterProcess::Call(Callbacks::NONE) => return due,
                 AfterProcess::Again { limit: next } => limit = next,
                 AfterProcess::Call(_) => {}
             }
@@ -221,10 +259,26 @@ unsafe fn process(
                 run_due(base, due);
             }
             if let AfterProcess::Call(callbacks) = after {
-                call(base, bev, key, callbacks);
-                return None;
+                let read = run::call_immediate(bev, callbacks);
+                return work_done(base, key, read);
             }
         }
+    }
+}
+
+/// Reports that a stage's work is done, and that its read callback has returned, which was called with so many bytes of
+/// input. Gives what that has made due.
+unsafe fn work_done(base: *mut event_base, key: StreamKey, read: Option<usize>) -> Due {
+    // SAFETY: the caller's base is live; no user code runs.
+    unsafe {
+        event_base::with(base, |inner| {
+            if let Some(before) = read {
+                inner.core.read_callback_done(key, before);
+            }
+            inner.core.work_done(key);
+            inner.settle();
+            due_now(inner)
+        })
     }
 }
 

@@ -252,6 +252,20 @@ impl<H: Host> Core<H> {
         }
     }
 
+    /// As [`output_changed`](Self::output_changed) without new bytes, if nothing can follow from it. Otherwise it does
+    /// nothing and returns false.
+    #[inline]
+    pub fn output_drained_only(&mut self, key: StreamKey, len: usize) -> bool {
+        match self.streams.get_mut(key) {
+            // Nobody waits for room in it.
+            Some(stream) if !stream.is_piped_to() => {
+                stream.lens[Side::Write as usize] = len;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The output buffer holds so many bytes now, `added` of them new; they go out before the next wait.
     pub fn output_changed(&mut self, key: StreamKey, len: usize, added: usize) {
         let Some(stream) = self.streams.get_mut(key) else {

@@ -19,16 +19,16 @@
 //! steps of the loop.
 
 use bitflags::bitflags;
-use smallvec::SmallVec;
 
 use super::ending::Ending;
 use super::pair::Pair;
 use super::pipe::Pipe;
+use super::process::Work;
 use super::rate::Rate;
-use super::{Callbacks, Io, Side, Stream, StreamWork, Suspend};
+use super::{Callbacks, Side, Stream, Suspend};
 use crate::base::{Core, Host, StreamKey};
 use crate::driver::{Driver, Kind};
-use crate::flags::{Dirs, Options, StreamEvent};
+use crate::flags::{Dirs, Options};
 
 /// How high stages may be stacked. What they tell each other goes from one to the next by recursion.
 const MAX_HEIGHT: usize = 64;
@@ -61,7 +61,7 @@ pub enum Processed {
 pub enum AfterProcess {
     /// More of the same, before anybody is called: within this limit.
     Again {
-        /// As in [`Io::Process`].
+        /// As in [`Io::Process`](super::Io::Process).
         limit: Option<usize>,
     },
     /// That is all for now. These are to be called, then [`Core::work_done`].
@@ -86,11 +86,22 @@ bitflags! {
 pub(crate) struct Extra {
     pub(super) link: Link,
     /// The stage that stands on this one.
-    above: Option<StreamKey>,
+    pub(super) above: Option<StreamKey>,
     pub(super) rate: Option<Box<Rate>>,
     pub(super) ending: Option<Box<Ending>>,
     pub(super) pipe: Option<Box<Pipe>>,
     pub(super) piped_from: Option<StreamKey>,
+}
+
+impl Extra {
+    /// Whether nothing stands on it, and nothing else is connected with its bytes or their end.
+    #[inline]
+    pub(super) fn is_bare(&self) -> bool {
+        self.above.is_none()
+            && self.ending.is_none()
+            && self.pipe.is_none()
+            && self.piped_from.is_none()
+    }
 }
 
 /// What the bytes of a bufferevent go to and come from.
@@ -106,43 +117,15 @@ pub(super) enum Link {
 /// A stage's state.
 #[derive(Debug)]
 pub(super) struct Over {
-    below: StreamKey,
-    kind: StageKind,
+    pub(super) below: StreamKey,
+    pub(super) kind: StageKind,
+    /// What is below is no stage itself.
+    pub(super) lowest: bool,
     /// It has let go of the one below: it is freed.
     unlinked: bool,
     /// Directions that run although they are disabled or have nothing to work on: a handshake is under way.
-    eager: Dirs,
-    /// What is to be done, by direction.
-    due: [Option<Mode>; 2],
-    /// What was heard from below, and comes after the bytes that came before it.
-    heard: StreamEvent,
-    error: i32,
-    /// What is to be called once the stages below have worked on what this one has produced.
-    owed: Callbacks,
-    /// Flushes the one below once this one is through.
-    flush_below: Option<(Dirs, Mode)>,
-    /// The input that the flush makes is not announced.
-    silent: bool,
-    /// The shell works on it.
-    at_work: bool,
-    mode: Mode,
-    /// The lengths of source and destination before the stage was run last.
-    lens: [usize; 2],
-    /// It has done something since the work began.
-    progress: bool,
-    /// It has done something since the flush began.
-    flushed: bool,
-}
-
-impl Over {
-    /// Whether there is anything that it could begin with.
-    #[inline]
-    fn has_work(&self) -> bool {
-        self.due != [None; 2]
-            || !self.heard.is_empty()
-            || self.flush_below.is_some()
-            || !self.owed.is_empty()
-    }
+    pub(super) eager: Dirs,
+    pub(super) work: Work,
 }
 
 impl<H: Host> Core<H> {
@@ -167,23 +150,15 @@ impl<H: Host> Core<H> {
         if taken || self.streams.get(below)?.freed || self.height(below) >= MAX_HEIGHT {
             return None;
         }
+        let lowest = self.over(below).is_none();
         let key = self.new_stream(cookie, -1, Kind::Stream, options)?;
         self.streams[key].extra().link = Link::Over(Over {
             below,
             kind,
+            lowest,
             unlinked: false,
             eager: Dirs::empty(),
-            due: [None; 2],
-            heard: StreamEvent::empty(),
-            error: 0,
-            owed: Callbacks::NONE,
-            flush_below: None,
-            silent: false,
-            at_work: false,
-            mode: Mode::Normal,
-            lens: [0; 2],
-            progress: false,
-            flushed: false,
+            work: Work::default(),
         });
         self.streams[key].side_mut(Side::Write).armed = true;
         self.retain(below);
@@ -270,197 +245,6 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Has a stage run, as far as `mode` allows that.
-    pub fn request_process(&mut self, key: StreamKey, dirs: Dirs, mode: Mode) {
-        for side in Side::BOTH {
-            if dirs.contains(side.dirs()) {
-                self.note_due(key, side, mode);
-            }
-        }
-        self.start_stack(key);
-    }
-
-    /// Flushes (`bufferevent_flush`): a stage is run in this mode, and then the one below it is flushed. The bottom
-    /// sends what it has in any case.
-    ///
-    /// `silent`: the caller looks at the input when this is done, so that the read callback is not called.
-    ///
-    /// The two ends of a pair exchange what they have in these directions, whatever their marks and even if nobody reads
-    /// (not in normal mode), and the other end is told if this was the end. Returns false for an end that is alone.
-    pub fn flush(&mut self, key: StreamKey, dirs: Dirs, mode: Mode, silent: bool) -> bool {
-        let Some(over) = self.over_mut(key) else {
-            let layered = self.streams.get(key).is_some_and(Stream::is_layered);
-            return !layered || self.flush_pair(key, dirs, mode);
-        };
-        over.flushed = false;
-        over.silent = silent;
-        over.flush_below = Some((dirs, mode));
-        self.request_process(key, dirs, mode);
-        true
-    }
-
-    /// Whether the last flush had anything done, once the work is.
-    pub fn has_flushed(&self, key: StreamKey) -> bool {
-        self.over(key).is_some_and(|over| over.flushed)
-    }
-
-    /// Tells a stage's event callback something that the stage has found out (`CONNECTED` after a handshake).
-    pub fn stage_event(&mut self, key: StreamKey, event: StreamEvent, error: i32) -> Callbacks {
-        self.emit(
-            key,
-            Callbacks {
-                event,
-                error,
-                ..Callbacks::NONE
-            },
-        )
-    }
-
-    /// Work that is due at once, in order; whoever takes it does it, and with it what each report of it makes due. The
-    /// bufferevents that it is for are kept alive until then.
-    #[inline]
-    pub fn take_due(&mut self) -> SmallVec<[StreamWork<H::Stream>; 2]> {
-        std::mem::take(&mut self.due)
-    }
-
-    /// Whether [`take_due`](Self::take_due) would give something.
-    #[inline]
-    pub fn has_due(&self) -> bool {
-        !self.due.is_empty()
-    }
-
-    /// A stage was run as [`Io::Process`] said. How it has changed the lengths of its two buffers was reported before.
-    pub fn handle_processed(
-        &mut self,
-        key: StreamKey,
-        dir: Dirs,
-        processed: Processed,
-    ) -> AfterProcess {
-        let side = if dir == Dirs::READ {
-            Side::Read
-        } else {
-            Side::Write
-        };
-        let lens = self.stage_lens(key, side);
-        let Some(over) = self.over_mut(key) else {
-            return AfterProcess::Call(Callbacks::NONE);
-        };
-        over.progress |= processed == Processed::Some;
-        over.flushed |= processed == Processed::Some;
-        let (mode, progress) = (over.mode, over.progress);
-        let silent = over.silent && mode != Mode::Normal;
-        // What came before the end is told before the end, even if nobody wants to read now.
-        let ended = StreamEvent::EOF | StreamEvent::READING;
-        let last = side == Side::Read && mode == Mode::Finished && over.heard.contains(ended);
-        // One that says it has done something, and has not, would be asked for ever.
-        let moved = std::mem::replace(&mut over.lens, lens) != lens;
-        if processed == Processed::Some
-            && moved
-            && lens[0] > 0
-            && (last || self.streams[key].side(side).armed)
-            && let Some(limit) = self.room(key, side, mode)
-        {
-            return AfterProcess::Again { limit };
-        }
-        let mut callbacks = Callbacks::NONE;
-        if progress {
-            let stream = &self.streams[key];
-            let (len, low) = (stream.len(side), stream.set_for(side).mark.low);
-            match side {
-                Side::Read => callbacks.read = !silent && len >= low,
-                Side::Write => callbacks.write = len <= low,
-            }
-            self.restart_stream_timer(key, side);
-        }
-        if let Processed::Failed(error) = processed {
-            self.disable(key, dir);
-            if side == Side::Write {
-                self.fail_ending(key, Some(error));
-            }
-            callbacks.event = StreamEvent::ERROR | side.event();
-            callbacks.error = error;
-        }
-        let callbacks = self.emit(key, callbacks);
-        if callbacks.is_empty() {
-            return AfterProcess::Call(callbacks);
-        }
-        // What it has produced goes all the way down before anybody is called.
-        let below = self.over(key).map(|over| over.below);
-        let busy = below
-            .and_then(|below| self.over(below))
-            .is_some_and(|over| over.due[Side::Write as usize].is_some());
-        if busy && let Some(over) = self.over_mut(key) {
-            over.owed = callbacks;
-            return AfterProcess::Call(Callbacks::NONE);
-        }
-        AfterProcess::Call(callbacks)
-    }
-
-    /// The work that [`take_due`](Self::take_due) or the loop gave for a stage is done, its callbacks have returned.
-    pub fn work_done(&mut self, key: StreamKey) {
-        if let Some(over) = self.over_mut(key) {
-            over.at_work = false;
-        }
-        self.start_stack(key);
-        self.weigh_ending(key);
-        self.release(key);
-    }
-
-    /// What would have been callbacks of the bufferevent below is for the stage.
-    pub(super) fn tell_above(&mut self, above: StreamKey, callbacks: Callbacks) {
-        if callbacks.read {
-            self.note_due(above, Side::Read, Mode::Normal);
-        }
-        if callbacks.write {
-            self.note_due(above, Side::Write, Mode::Normal);
-        }
-        if !callbacks.event.is_empty() {
-            if callbacks
-                .event
-                .contains(StreamEvent::EOF | StreamEvent::READING)
-            {
-                let rest = self.stage_lens(above, Side::Read)[0];
-                let kind = self.over(above).map(|over| over.kind);
-                if rest > 0 || kind.is_some_and(|kind| kind.contains(StageKind::HEARS_END)) {
-                    self.note_due(above, Side::Read, Mode::Finished);
-                }
-            }
-            if let Some(over) = self.over_mut(above) {
-                over.heard |= callbacks.event;
-                over.error = callbacks.error;
-            }
-        }
-        self.start_stack(above);
-    }
-
-    /// A direction of a stage has begun to wait for its transport.
-    pub(super) fn stage_armed(&mut self, key: StreamKey, below: StreamKey, side: Side) {
-        if side == Side::Read {
-            self.weigh_below(key, below);
-        }
-        // What waits for this is worked on by the loop: whoever enables a direction, or takes bytes out of the input,
-        // does not expect to be called back before that returns.
-        if self.stage_lens(key, side)[0] > 0 {
-            self.queue_again(key);
-        }
-    }
-
-    /// The loop has come to a stage whose transport it waited for.
-    pub(super) fn resume_stage(&mut self, key: StreamKey) {
-        self.request_process(key, Dirs::all(), Mode::Normal);
-    }
-
-    /// There may be output to go down, or over to the other end.
-    pub(super) fn layered_output(&mut self, key: StreamKey) {
-        if self.over(key).is_none() {
-            return self.consider_move(key);
-        }
-        if self.streams[key].len(Side::Write) > 0 {
-            self.note_due(key, Side::Write, Mode::Normal);
-            self.start_stack(key);
-        }
-    }
-
     /// Lets reading go on below while the stage can take what is read.
     pub(super) fn weigh_below(&mut self, key: StreamKey, below: StreamKey) {
         let eager = self
@@ -479,9 +263,7 @@ impl<H: Host> Core<H> {
             return;
         };
         let below = over.below;
-        over.due = [None; 2];
-        over.owed = Callbacks::NONE;
-        over.flush_below = None;
+        over.work.forget();
         if std::mem::replace(&mut over.unlinked, true) {
             return;
         }
@@ -509,20 +291,15 @@ impl<H: Host> Core<H> {
     }
 
     pub(super) fn above_key(&self, key: StreamKey) -> Option<StreamKey> {
-        self.streams.get(key)?.extra.as_ref()?.above
+        self.streams.get(key)?.above()
     }
 
-    fn over(&self, key: StreamKey) -> Option<&Over> {
+    pub(super) fn over(&self, key: StreamKey) -> Option<&Over> {
         self.streams.get(key)?.over()
     }
 
-    fn over_mut(&mut self, key: StreamKey) -> Option<&mut Over> {
+    pub(super) fn over_mut(&mut self, key: StreamKey) -> Option<&mut Over> {
         self.streams.get_mut(key)?.over_mut()
-    }
-
-    pub(super) fn is_at_work(&self, key: StreamKey) -> bool {
-        self.over(key)
-            .is_some_and(|over| over.at_work || over.due[Side::Write as usize].is_some())
     }
 
     /// How many stages there are from here down.
@@ -533,164 +310,6 @@ impl<H: Host> Core<H> {
             height += 1;
         }
         height
-    }
-
-    /// The lengths of a stage's source and destination.
-    fn stage_lens(&self, key: StreamKey, side: Side) -> [usize; 2] {
-        let len = |key| self.streams.get(key).map_or(0, |s| s.len(side));
-        let below = self.over(key).map_or(key, |over| over.below);
-        match side {
-            Side::Read => [len(below), len(key)],
-            Side::Write => [len(key), len(below)],
-        }
-    }
-
-    fn note_due(&mut self, key: StreamKey, side: Side, mode: Mode) {
-        let mode = match side {
-            // What it has not taken yet is the last, too.
-            Side::Write if self.is_finishing(key) => Mode::Finished,
-            _ => mode,
-        };
-        if let Some(over) = self.over_mut(key) {
-            let due = &mut over.due[side as usize];
-            *due = Some(due.map_or(mode, |noted| noted.max(mode)));
-        }
-    }
-
-    /// Begins with what is due in the stack that `key` belongs to, unless somebody there is at work.
-    fn start_stack(&mut self, key: StreamKey) {
-        let mut at = Some(self.bottom(key));
-        let mut next = None;
-        while let Some(stage) = at {
-            let Some(extra) = self.streams.get(stage).and_then(|s| s.extra.as_deref()) else {
-                break;
-            };
-            if let Link::Over(over) = &extra.link {
-                if over.at_work {
-                    return;
-                }
-                if next.is_none() && over.has_work() {
-                    next = Some(stage);
-                }
-            }
-            at = extra.above;
-        }
-        while let Some(stage) = next {
-            if self.start_stage(stage) {
-                return;
-            }
-            next = self.above_key(stage);
-        }
-    }
-
-    /// Returns whether somebody of its stack is at work now.
-    fn start_stage(&mut self, key: StreamKey) -> bool {
-        let Some(stage) = self.streams.get_mut(key).filter(|stage| !stage.freed) else {
-            return false;
-        };
-        let Some(over) = stage.over_mut() else {
-            return false;
-        };
-        if !over.owed.is_empty() {
-            let owed = std::mem::take(&mut over.owed);
-            self.launch(key, Io::Announce(owed));
-            return true;
-        }
-        for side in Side::BOTH {
-            if side == Side::Write && self.start_hearing(key) {
-                return true;
-            }
-            let Some(over) = self.over_mut(key) else {
-                return false;
-            };
-            if let Some(mode) = over.due[side as usize].take()
-                && let Some(limit) = self.room(key, side, mode)
-            {
-                let dir = side.dirs();
-                let lens = self.stage_lens(key, side);
-                if let Some(over) = self.over_mut(key) {
-                    over.mode = mode;
-                    over.lens = lens;
-                    over.progress = false;
-                }
-                self.launch(key, Io::Process { dir, mode, limit });
-                return true;
-            }
-        }
-        let Some(over) = self.over_mut(key) else {
-            return false;
-        };
-        let below = over.below;
-        let Some((dirs, mode)) = over.flush_below.take() else {
-            return false;
-        };
-        self.flush(below, dirs, mode, false);
-        self.over(below).is_some_and(|over| over.at_work)
-    }
-
-    /// Tells a stage what was heard from below.
-    fn start_hearing(&mut self, key: StreamKey) -> bool {
-        let Some(over) = self.over_mut(key) else {
-            return false;
-        };
-        if over.heard.is_empty() {
-            return false;
-        }
-        let event = std::mem::take(&mut over.heard);
-        let error = std::mem::take(&mut over.error);
-        let passes = over.kind.contains(StageKind::PASSES_EVENTS);
-        if !passes {
-            self.launch(key, Io::Below { event, error });
-            return true;
-        }
-        let callbacks = self.stage_event(key, event, error);
-        if !callbacks.is_empty() {
-            self.launch(key, Io::Announce(callbacks));
-            return true;
-        }
-        // It may have been heard by the next one above, which is at work on it now.
-        self.above_key(key)
-            .is_some_and(|above| self.over(above).is_some_and(|over| over.at_work))
-    }
-
-    /// How much a stage may produce; `None`: it is not to be run.
-    fn room(&self, key: StreamKey, side: Side, mode: Mode) -> Option<Option<usize>> {
-        if mode != Mode::Normal {
-            return Some(None);
-        }
-        let stage = self.streams.get(key)?;
-        let over = stage.over()?;
-        let below = self.streams.get(over.below)?;
-        let eager = over.eager.contains(side.dirs());
-        let (from, into) = match side {
-            Side::Read => (below, stage),
-            Side::Write => (stage, below),
-        };
-        if !eager && (from.len(side) == 0 || !stage.side(side).armed) {
-            return None;
-        }
-        let piped = match side {
-            Side::Read => stage.pipe_limit(),
-            Side::Write => None,
-        };
-        let len = into.len(side);
-        match into.set_for(side).mark.high {
-            0 => Some(piped),
-            high if high > len => Some(Some(high - len)),
-            _ => None,
-        }
-    }
-
-    fn launch(&mut self, key: StreamKey, io: Io) {
-        let Some(stream) = self.streams.get_mut(key) else {
-            return;
-        };
-        stream.references += 1;
-        if let Some(over) = stream.over_mut() {
-            over.at_work = true;
-        }
-        let cookie = stream.cookie;
-        self.due.push(StreamWork { key, cookie, io });
     }
 }
 
@@ -704,9 +323,13 @@ impl<S> Stream<S> {
     /// Whether a stage stands on it.
     #[inline]
     pub(super) fn has_above(&self) -> bool {
-        self.extra
-            .as_ref()
-            .is_some_and(|extra| extra.above.is_some())
+        self.above().is_some()
+    }
+
+    /// The stage that stands on it.
+    #[inline]
+    pub(super) fn above(&self) -> Option<StreamKey> {
+        self.extra.as_ref()?.above
     }
 
     /// The most that it may read at a time, if its bytes go somewhere else.
@@ -714,6 +337,13 @@ impl<S> Stream<S> {
     pub(super) fn pipe_limit(&self) -> Option<usize> {
         let pipe = self.extra.as_ref()?.pipe.as_ref()?;
         Some(pipe.limit)
+    }
+
+    /// Whether what another one reads goes to its output.
+    #[inline]
+    pub(super) fn is_piped_to(&self) -> bool {
+        let extra = self.extra.as_ref();
+        extra.is_some_and(|extra| extra.piped_from.is_some())
     }
 
     #[inline]
@@ -726,14 +356,14 @@ impl<S> Stream<S> {
         self.extra.get_or_insert_default()
     }
 
-    fn over(&self) -> Option<&Over> {
+    pub(super) fn over(&self) -> Option<&Over> {
         match &self.extra.as_ref()?.link {
             Link::Over(over) => Some(over),
             Link::Socket | Link::Pair(_) => None,
         }
     }
 
-    fn over_mut(&mut self) -> Option<&mut Over> {
+    pub(super) fn over_mut(&mut self) -> Option<&mut Over> {
         match &mut self.extra.as_mut()?.link {
             Link::Over(over) => Some(over),
             Link::Socket | Link::Pair(_) => None,

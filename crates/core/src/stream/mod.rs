@@ -7,8 +7,8 @@
 //! * `dial` — connecting to a host that has several addresses;
 //! * `transfer` — what the transport answered;
 //! * `callback` — who is called when, deferred callbacks;
-//! * `layer` — bufferevents over bufferevents;
-//! * `pair` — bufferevents that are each other's transport;
+//! * `layer` — bufferevents over bufferevents; `process` — how they are run;
+//! * `pair` — bufferevents that are each other's transport; `direct` — their usual writes, and those of a stage;
 //! * `rate` — rate limits;
 //! * `ending` — what comes once everything is written;
 //! * `pipe` — what one reads another one writes;
@@ -17,10 +17,12 @@
 mod callback;
 mod control;
 mod dial;
+mod direct;
 mod ending;
 mod layer;
 mod pair;
 mod pipe;
+mod process;
 mod rate;
 mod secure;
 mod transfer;

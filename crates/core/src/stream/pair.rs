@@ -5,7 +5,7 @@
 //! always: so two that write to each other do not nest.
 
 use super::layer::Link;
-use super::{Callbacks, Io, Listens, Side, StreamWork};
+use super::{Callbacks, Io, Side, StreamWork};
 use crate::base::{Core, Host, StreamKey};
 use crate::driver::Kind;
 use crate::flags::{Dirs, Options, StreamEvent};
@@ -15,9 +15,9 @@ use crate::stream::Mode;
 #[derive(Debug, Default)]
 pub(super) struct Pair {
     /// The other end, as long as it is there.
-    partner: Option<StreamKey>,
+    pub(super) partner: Option<StreamKey>,
     /// Where the shell is moving bytes to.
-    moving_to: Option<StreamKey>,
+    pub(super) moving_to: Option<StreamKey>,
     /// A flush came meanwhile.
     flush_due: bool,
     /// It is to be told that the stream has ended, once the bytes before it have moved.
@@ -92,58 +92,6 @@ impl<H: Host> Core<H> {
         self.weigh_ending(key);
         self.release(target);
         self.release(key);
-    }
-
-    /// Where the output of `key` may go at once and whole, with nothing else to be looked at: both ends move, and have no
-    /// marks, timeouts, pipes or endings. It saves the usual write to a pair the way through the queue of due work.
-    ///
-    /// Whoever asks has not reported yet that the output has grown. The shell moves everything, without running user
-    /// code in between, and reports [`handle_moved_directly`](Self::handle_moved_directly); or else it reports
-    /// [`output_changed`](Self::output_changed) as ever.
-    #[inline]
-    pub fn direct_target(&self, key: StreamKey) -> Option<(StreamKey, H::Stream)> {
-        let from = self.streams.get(key)?;
-        let extra = from.extra.as_deref()?;
-        let Link::Pair(pair) = &extra.link else {
-            return None;
-        };
-        let target = pair.partner?;
-        let to = self.streams.get(target)?;
-        let plain = pair.moving_to.is_none()
-            && extra.ending.is_none()
-            && extra.piped_from.is_none()
-            && from.rare.is_none()
-            && to.rare.is_none()
-            && to.pipe_limit().is_none();
-        // What is armed is enabled, not suspended and not freed.
-        let moves = from.side(Side::Write).armed && to.side(Side::Read).armed;
-        (plain && moves).then_some((target, to.cookie))
-    }
-
-    /// The output of `key` was moved to the input of [`direct_target`](Self::direct_target); the two hold `output` and
-    /// `input` bytes now, and there are these callbacks: the target's for reading, that of `key` for writing.
-    #[inline]
-    pub fn handle_moved_directly(
-        &mut self,
-        (key, output, write): (StreamKey, usize, bool),
-        (target, input, read): (StreamKey, usize, bool),
-    ) {
-        if let Some(stream) = self.streams.get_mut(target) {
-            stream.lens[Side::Read as usize] = input;
-            stream.listens.set(Listens::READ, read);
-            if read || stream.has_above() {
-                stream.deferred.read = true;
-                self.queue_deferred(target);
-            }
-        }
-        if let Some(stream) = self.streams.get_mut(key) {
-            stream.lens[Side::Write as usize] = output;
-            stream.listens.set(Listens::WRITE, write);
-            if write || stream.has_above() {
-                stream.deferred.write = true;
-                self.queue_deferred(key);
-            }
-        }
     }
 
     /// Moves what can be moved.
