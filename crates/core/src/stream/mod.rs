@@ -3,7 +3,9 @@
 //! A [`Stream`] is the rules only. The bytes are in the shell's two [`Buffer`](crate::buffer::Buffer)s: the shell tells
 //! the core each change of their lengths, and the core says what to read, what to write, and whom to call.
 //!
-//! * `control` — making, enabling, watermarks, timeouts, connecting, freeing: what the user asks for;
+//! * `life` — making, references, freeing;
+//! * `control` — enabling, watermarks, timeouts, connecting: what the user asks for;
+//! * `arm` — waiting for the transport;
 //! * `dial` — connecting to a host that has several addresses;
 //! * `transfer` — what the transport answered;
 //! * `callback` — who is called when, deferred callbacks;
@@ -14,12 +16,14 @@
 //! * `pipe` — what one reads another one writes;
 //! * `secure` — TLS: the handshake, and what else a session asks of its transport.
 
+mod arm;
 mod callback;
 mod control;
 mod dial;
 mod direct;
 mod ending;
 mod layer;
+mod life;
 mod pair;
 mod pipe;
 mod process;

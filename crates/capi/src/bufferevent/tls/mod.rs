@@ -12,7 +12,7 @@
 //! waits; what it has to send is gathered; and nothing is borrowed while it runs, since it may call the program.
 //!
 //! * this file: the functions that `openssl.c`, which is `libevent_openssl-2.1.so.7`, calls;
-//! * `session`: handshake, reading, writing, the end;
+//! * `session`: the SSL object; `transfer`: handshake, reading, writing, the end;
 //! * `bio`, `lower`: the transport as OpenSSL sees it, and a bufferevent as transport;
 //! * `api`: OpenSSL's functions.
 
@@ -21,6 +21,7 @@ mod bio;
 mod leftover;
 mod lower;
 mod session;
+mod transfer;
 
 use std::ffi::{c_int, c_ulong};
 use std::io;
@@ -39,7 +40,8 @@ use crate::lock::Lock;
 use crate::log;
 pub use api::{Api, Ssl};
 use lower::Lower;
-pub(crate) use session::{Session, handshake, lengths, read, write};
+pub(crate) use session::Session;
+pub(crate) use transfer::{handshake, lengths, read, write};
 
 /// `BUFFEREVENT_SSL_OPEN`, `_CONNECTING` and `_ACCEPTING`.
 const OPEN: c_int = 0;
@@ -257,7 +259,7 @@ pub(super) unsafe fn free(bev: *mut Bev) -> bool {
         }
         let kind = kind.filter(|_| owner);
         let ends = kind.is_some();
-        let told = kind.and_then(|kind| session::shut_down(bev, session, fd, kind));
+        let told = kind.and_then(|kind| transfer::shut_down(bev, session, fd, kind));
         // A failure has nothing that could be waited for.
         let unsent = told.and_then(Result::ok).unwrap_or(0);
         if let Some(lower) = lower {
@@ -288,7 +290,7 @@ pub(super) unsafe fn end(bev: *mut Bev, fd: Fd, kind: Kind) -> Option<io::Result
         if session.is_null() {
             return Some(Ok(0));
         }
-        session::shut_down(bev, session, fd, kind)
+        transfer::shut_down(bev, session, fd, kind)
     }
 }
 
