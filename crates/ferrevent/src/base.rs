@@ -186,7 +186,7 @@ impl Base {
     pub fn bufferevents(&self) -> impl Iterator<Item = BufferEvent> {
         self.streams
             .iter()
-            .filter(|(_, slot)| !slot.freed)
+            .filter(|(_, slot)| !slot.is_freed())
             .map(|(bev, _)| bev)
     }
 

@@ -7,9 +7,16 @@ pub(crate) enum Seat<T: ?Sized> {
     Taken(Box<T>),
     /// Its owner is running.
     Out,
+    /// Nobody will ever sit here again: what it belonged to is freed.
+    Gone,
 }
 
 impl<T: ?Sized> Seat<T> {
+    /// Whether what it belonged to is freed.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone)
+    }
+
     /// The callback, if it does not run.
     pub(crate) fn get(&self) -> Option<&T> {
         match self {

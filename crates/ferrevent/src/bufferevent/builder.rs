@@ -184,9 +184,6 @@ pub(super) fn slot_without_socket() -> StreamSlot {
         input: frozen(End::Back),
         output: frozen(End::Front),
         handler: Seat::Empty,
-        freed: false,
-        #[cfg(feature = "tls")]
-        secure: None,
         rare: None,
     }
 }

@@ -121,7 +121,7 @@ impl BufferEvent {
                 .streams
                 .get_disjoint_mut([self, to])
                 .ok_or(Error::Stale)?;
-            if from.freed || to.freed {
+            if from.is_freed() || to.is_freed() {
                 return Err(Error::Stale);
             }
             (&mut from.input, &mut to.output)
@@ -139,7 +139,7 @@ impl BufferEvent {
 impl Base {
     fn lend(&mut self, bev: BufferEvent, dir: Dirs) -> Option<BufferMut<'_>> {
         self.tick();
-        let slot = self.streams.get_mut(bev).filter(|slot| !slot.freed)?;
+        let slot = self.streams.get_mut(bev).filter(|slot| !slot.is_freed())?;
         let key = slot.key;
         let buffer = slot.buffer_mut(dir);
         // What the transport did is known already.

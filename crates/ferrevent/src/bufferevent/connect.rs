@@ -167,7 +167,7 @@ impl Base {
     fn start_connect(&mut self, bev: BufferEvent, address: &Address) -> Result<()> {
         self.native()?;
         self.tick();
-        let slot = self.streams.get(bev).filter(|slot| !slot.freed);
+        let slot = self.streams.get(bev).filter(|slot| !slot.is_freed());
         let slot = slot.ok_or(Error::Stale)?;
         let key = slot.key;
         let fresh = match &slot.descriptor {

@@ -40,8 +40,7 @@ impl BufferEvent {
         let Some(slot) = base.slot_mut(self) else {
             return false;
         };
-        slot.freed = true;
-        let handler = std::mem::replace(&mut slot.handler, Seat::Empty);
+        let handler = std::mem::replace(&mut slot.handler, Seat::Gone);
         base.core.free_when_drained(key, patience.map(crate::nanos));
         drop(handler);
         true

@@ -85,12 +85,30 @@ pub(crate) struct StreamSlot {
     pub(crate) descriptor: Descriptor,
     pub(crate) input: Buffer,
     pub(crate) output: Buffer,
+    /// Gone when the user has freed it; the loop closes the descriptor in its time.
     handler: Seat<dyn Handler>,
-    /// The user has freed it; the loop closes the descriptor in its time.
-    pub(crate) freed: bool,
-    #[cfg(feature = "tls")]
-    secure: Option<Box<tls::Secure>>,
     rare: Option<Box<Rare>>,
+}
+
+const _: () = assert!(
+    size_of::<StreamSlot>() == 240,
+    "idle connections consist of it"
+);
+
+impl StreamSlot {
+    pub(crate) fn is_freed(&self) -> bool {
+        self.handler.is_gone()
+    }
+
+    #[cfg(feature = "tls")]
+    fn secure(&self) -> Option<&tls::Secure> {
+        self.rare.as_ref()?.secure.as_deref()
+    }
+
+    #[cfg(feature = "tls")]
+    fn secure_mut(&mut self) -> Option<&mut Box<tls::Secure>> {
+        self.rare.as_mut()?.secure.as_mut()
+    }
 }
 
 /// What few bufferevents have.
@@ -104,6 +122,9 @@ struct Rare {
     lookup: Option<Lookup>,
     /// What it does to the bytes, if it stands over another.
     stage: Option<Box<dyn Stage>>,
+    /// What TLS has, if it is secured.
+    #[cfg(feature = "tls")]
+    secure: Option<Box<tls::Secure>>,
 }
 
 /// Whose descriptor it is.
@@ -378,8 +399,7 @@ impl BufferEvent {
         let Some(slot) = base.slot_mut(self) else {
             return false;
         };
-        slot.freed = true;
-        let handler = std::mem::replace(&mut slot.handler, Seat::Empty);
+        let handler = std::mem::replace(&mut slot.handler, Seat::Gone);
         let key = slot.key;
         #[cfg(feature = "tls")]
         let told = base.secure_free(self);
@@ -413,11 +433,11 @@ impl BufferEvent {
 impl Base {
     /// The slot of a bufferevent that was not freed.
     pub(crate) fn slot(&self, bev: BufferEvent) -> Option<&StreamSlot> {
-        self.streams.get(bev).filter(|slot| !slot.freed)
+        self.streams.get(bev).filter(|slot| !slot.is_freed())
     }
 
     pub(crate) fn slot_mut(&mut self, bev: BufferEvent) -> Option<&mut StreamSlot> {
-        self.streams.get_mut(bev).filter(|slot| !slot.freed)
+        self.streams.get_mut(bev).filter(|slot| !slot.is_freed())
     }
 
     fn live_key(&self, bev: BufferEvent) -> Option<StreamKey> {

@@ -16,13 +16,13 @@ impl Base {
         };
         let callbacks = match io {
             #[cfg(feature = "tls")]
-            Io::Read { fd, kind, limit } if slot.secure.is_some() => {
+            Io::Read { fd, kind, limit } if slot.secure().is_some() => {
                 let outcome = self.secure_read(cookie, fd, kind, limit);
                 let len = self.streams.get(cookie).map_or(0, |slot| slot.input.len());
                 self.core.handle_read(key, outcome, len)
             }
             #[cfg(feature = "tls")]
-            Io::Write { fd, kind, limit } if slot.secure.is_some() => {
+            Io::Write { fd, kind, limit } if slot.secure().is_some() => {
                 let outcome = self.secure_write(cookie, fd, kind, limit);
                 let len = self.secure_unsent(cookie);
                 self.core.handle_written(key, outcome, len)
@@ -60,7 +60,7 @@ impl Base {
             Io::Pipe => return self.pipe_bytes(cookie, key),
             Io::Shutdown { fd } => {
                 #[cfg(feature = "tls")]
-                if let Some(secure) = &mut slot.secure {
+                if let Some(secure) = slot.secure_mut() {
                     secure.close_sending();
                 }
                 if fd >= 0 {
@@ -91,7 +91,7 @@ impl Base {
         if let Some(slot) = self.streams.remove(bev) {
             self.close(slot.descriptor);
             #[cfg(feature = "tls")]
-            if let Some(secure) = slot.secure {
+            if let Some(secure) = slot.rare.and_then(|rare| rare.secure) {
                 // Only if it was freed by its end, of which the core decided.
                 secure.free_lower(self);
             }

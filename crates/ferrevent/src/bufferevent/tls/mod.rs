@@ -73,11 +73,12 @@ impl BufferEvent {
         base.tick();
         let slot = base.slot_mut(self).ok_or(Error::Stale)?;
         let key = slot.key;
-        if slot.secure.is_some() || base.core.stream(key).is_none_or(|s| s.is_layered()) {
+        if slot.secure().is_some() || base.core.stream(key).is_none_or(|s| s.is_layered()) {
             return Err(Error::Layered);
         }
         let slot = base.slot_mut(self).ok_or(Error::Stale)?;
-        slot.secure = Some(Box::new(Secure::new(session, None)));
+        let rare = slot.rare.get_or_insert_default();
+        rare.secure = Some(Box::new(Secure::new(session, None)));
         base.core.secure_stream(key, false);
         Ok(())
     }
@@ -92,7 +93,8 @@ impl BufferEvent {
         let under = base.slot(below).ok_or(Error::Stale)?.key;
         let bev = Self::unconnected(base);
         let slot = base.slot_mut(bev).ok_or(Error::Stale)?;
-        slot.secure = Some(Box::new(Secure::new(session, Some(below))));
+        let rare = slot.rare.get_or_insert_default();
+        rare.secure = Some(Box::new(Secure::new(session, Some(below))));
         let key = slot.key;
         base.core.set_lower(key, under);
         base.core.secure_stream(key, false);
@@ -106,14 +108,14 @@ impl BufferEvent {
 
     /// Its TLS connection: what was agreed on (`alpn_protocol`, `protocol_version`), and who the peer is.
     pub fn tls(self, base: &Base) -> Option<&Connection> {
-        Some(base.slot(self)?.secure.as_ref()?.connection())
+        Some(base.slot(self)?.secure()?.connection())
     }
 
     /// Takes an end of the connection that the peer has not announced for [`Condition::Eof`], instead of an error
     /// (`bufferevent_openssl_set_allow_dirty_shutdown`): only for protocols that say themselves where a message ends.
     /// Returns whether it has TLS.
     pub fn allow_truncation(self, base: &mut Base, allowed: bool) -> bool {
-        let Some(secure) = base.slot_mut(self).and_then(|slot| slot.secure.as_mut()) else {
+        let Some(secure) = base.slot_mut(self).and_then(|slot| slot.secure_mut()) else {
             return false;
         };
         secure.allow_truncation(allowed);

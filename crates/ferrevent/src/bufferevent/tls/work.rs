@@ -43,7 +43,7 @@ impl Handler for Below {
         let Some([slot, under]) = base.streams.get_disjoint_mut([self.0, below]) else {
             return;
         };
-        if let Some(secure) = &mut slot.secure {
+        if let Some(secure) = slot.secure_mut() {
             // What came before the end counts.
             secure.incoming.transfer_from(&mut under.input, usize::MAX);
             secure.ended = true;
@@ -117,7 +117,7 @@ impl Base {
     pub(in crate::bufferevent) fn secure_unsent(&self, bev: BufferEvent) -> usize {
         let slot = self.streams.get(bev);
         slot.map_or(0, |slot| {
-            let secure = slot.secure.as_ref();
+            let secure = slot.secure();
             let own = secure.map_or(0, |secure| secure.outgoing.len().min(1));
             match secure {
                 // What was written after the end stays where it is.
@@ -147,7 +147,7 @@ impl Base {
             return false;
         };
         let key = slot.key;
-        let Some(secure) = &slot.secure else {
+        let Some(secure) = slot.secure() else {
             return false;
         };
         let lower = secure.lower;
@@ -181,8 +181,7 @@ impl Base {
             return;
         }
         if let Some(slot) = self.slot_mut(lower) {
-            slot.freed = true;
-            slot.handler = seat::Seat::Empty;
+            slot.handler = seat::Seat::Gone;
         }
         self.core.linger_and_free(key, unsent, PATIENCE);
     }
@@ -196,12 +195,12 @@ impl Base {
         f: impl FnOnce(&mut Secure, &mut Wire<'_>, &mut Buffer, &mut Buffer) -> Result<R>,
     ) -> Option<Result<R>> {
         let slot = self.streams.get_mut(bev)?;
-        let lower = slot.secure.as_ref()?.lower;
+        let lower = slot.secure()?.lower;
         if lower.is_some_and(|lower| !self.streams.contains_key(lower)) {
             return None;
         }
         let slot = self.streams.get_mut(bev)?;
-        let mut secure = slot.secure.take()?;
+        let mut secure = slot.rare.as_mut()?.secure.take()?;
         let outcome = match lower {
             None => {
                 let mut wire = Wire::Descriptor {
@@ -232,7 +231,7 @@ impl Base {
             }
         };
         if let Some(slot) = self.streams.get_mut(bev) {
-            slot.secure = Some(secure);
+            slot.rare.get_or_insert_default().secure = Some(secure);
         }
         Some(outcome)
     }
