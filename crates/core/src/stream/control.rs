@@ -177,7 +177,7 @@ impl<H: Host> Core<H> {
         match self.streams.get_mut(key) {
             // Nobody waits for room in it.
             Some(stream) if !stream.is_piped_to() => {
-                stream.lens[Side::Write as usize] = len;
+                stream.lens[Side::Write as usize] = stream.length_to_send(len);
                 true
             }
             _ => false,
