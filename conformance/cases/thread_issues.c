@@ -98,7 +98,7 @@ CASE(issue_105_bufferevent_disabled_while_the_loop_works_on_it) {
     char data[4096];
     begin(&scene);
     struct bufferevent *bev = echo_server(&scene, fd, &count, 0);
-    for (unsigned round = 0; round < rounds(5000); round++) {
+    for (unsigned round = 0; round < rounds(2000); round++) {
         ssize_t sent = send(fd[1], "abc", 3, MSG_NOSIGNAL);
         CHECK(sent == 3 || errno == EAGAIN);
         CHECK(bufferevent_disable(bev, EV_READ | EV_WRITE) == 0);
