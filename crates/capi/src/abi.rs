@@ -8,7 +8,7 @@
 use std::ffi::{c_char, c_int, c_short, c_void};
 use std::sync::atomic::AtomicU8;
 
-use ferrevent_core::Options;
+use ferrevent_core::{Clock, Options, Slot};
 use libc::{ssize_t, timeval};
 
 pub use libc::iovec as evbuffer_iovec;
@@ -34,14 +34,16 @@ pub type bufferevent_event_cb =
 pub struct event_callback {
     /// Where libevent links active events. Here: the event's key in its base, 0 while it is neither pending nor active.
     pub key: u64,
-    /// The second half of that link: which layout of memory this is (see `event::MAGIC`).
-    pub magic: u64,
+    /// The second half of that link. Here: what this memory is (see `event::Mark`).
+    pub mark: u64,
     /// `EVLIST_*`
     pub evcb_flags: c_short,
     /// Smaller numbers run first.
     pub evcb_pri: u8,
-    /// Unused here.
+    /// Which finalizer it has.
     pub evcb_closure: u8,
+    /// In a gap: the number of the event's place in the blocks of its first base, or 0.
+    pub place: u32,
     /// What to call.
     pub evcb_callback: event_callback_fn,
     /// Its argument.
@@ -53,14 +55,17 @@ pub struct event_callback {
 pub struct event {
     /// What to call.
     pub ev_evcallback: event_callback,
-    /// Unused here (`ev_timeout_pos`).
-    pub ev_timeout_pos: [u64; 2],
+    /// Where libevent has the event's place in the heap (`ev_timeout_pos`). Here, and only of an event in a block: the
+    /// core's own.
+    pub slot: Slot,
     /// The descriptor or the signal.
     pub ev_fd: evutil_socket_t,
     /// Its base.
     pub ev_base: *mut event_base,
-    /// Unused here, but for the count of a signal (`ev_`).
-    pub ev_union: [u64; 4],
+    /// Where libevent has its links (`ev_`). Here, and only of an event in a block: the core's own.
+    pub clock: Clock,
+    /// Here, and only of an event in a block that was freed where its base could not be touched: the next one of those.
+    pub next_returned: *mut event,
     /// What it waits for.
     pub ev_events: c_short,
     /// What has happened.
@@ -201,10 +206,10 @@ assert_layout!(
     event,
     128,
     ev_evcallback = 0,
-    ev_timeout_pos = 40,
+    slot = 40,
     ev_fd = 56,
     ev_base = 64,
-    ev_union = 72,
+    clock = 72,
     ev_events = 104,
     ev_res = 106,
     ev_timeout = 112

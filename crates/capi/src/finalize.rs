@@ -6,8 +6,8 @@ use std::ffi::{c_int, c_uint, c_void};
 
 use crate::abi::event;
 use crate::base::{Address, Task, event_base};
-use crate::event::{EVLIST_FINALIZING, base_of, del, is_finalizing};
-use crate::{debug, memory};
+use crate::debug;
+use crate::event::{EVLIST_FINALIZING, base_of, del, give_back, is_finalizing};
 
 /// `event_finalize_callback_fn`
 pub type event_finalize_callback_fn = Option<unsafe extern "C" fn(*mut event, *mut c_void)>;
@@ -92,7 +92,7 @@ pub(crate) unsafe fn run(ev: *mut event) {
             callback(ev, arg);
         }
         if free {
-            memory::release(ev.cast());
+            give_back(ev);
         }
     }
 }

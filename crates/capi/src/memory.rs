@@ -32,6 +32,11 @@ pub extern "C" fn event_set_mem_functions(
     );
 }
 
+/// Whether the program has set functions of its own.
+pub(crate) fn is_foreign() -> bool {
+    !ALLOCATE.load(Ordering::Relaxed).is_null()
+}
+
 /// `size` bytes of uninitialised memory, or NULL.
 pub(crate) fn allocate(size: usize) -> *mut c_void {
     let function = ALLOCATE.load(Ordering::Acquire);

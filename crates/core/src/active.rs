@@ -45,27 +45,6 @@ impl<T: Copy> ActiveQueues<T> {
         }
     }
 
-    /// Makes room for so many items, within reason: nobody looks at the `vacant` ones.
-    pub(crate) fn make_room(&mut self, items: usize, vacant: T) {
-        let items = items.min(LIKELY);
-        let first = self.nodes.len();
-        if first >= items {
-            return;
-        }
-        self.nodes.reserve_exact(items - first);
-        for id in first..items {
-            self.nodes.push(Node {
-                item: vacant,
-                priority: 0,
-                prev: NO_NODE,
-                next: (id + 1) as NodeId,
-            });
-        }
-        // Used in their order, and before those that are free already.
-        self.nodes[items - 1].next = self.free;
-        self.free = first as NodeId;
-    }
-
     /// How many items are queued, over all priorities.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -174,28 +153,9 @@ impl<T: Copy> ActiveQueues<T> {
     }
 }
 
-/// More are seldom queued at a time.
-const LIKELY: usize = 1024;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn room_holds_nothing_and_is_used_first() {
-        let mut queues = ActiveQueues::new(1);
-        let a = queues.push(0, 'a');
-        queues.make_room(3, '-');
-        queues.make_room(2, '-');
-        assert_eq!(queues.len(), 1);
-        let others = ['b', 'c', 'd'].map(|item| queues.push(0, item));
-        assert_eq!(others, [1, 2, 3]);
-        queues.remove(a);
-        for item in ['b', 'c', 'd'] {
-            assert_eq!(queues.pop(0), Some(item));
-        }
-        assert_eq!(queues.pop(0), None);
-    }
 
     #[test]
     fn fifo_within_a_priority_and_removal_from_the_middle() {

@@ -13,9 +13,10 @@ use crate::driver::{Driver, Fd, Features, Interest};
 use crate::fds::{FdTable, SyncError};
 use crate::flags::What;
 use crate::looper::{Run, SignalChange};
-use crate::slots::EventSlots;
+use crate::places::Places;
+use crate::slots::{EventSlots, Slot};
 use crate::stream::{Group, GroupKey, Side, Stream, StreamWork};
-use crate::timer::Timers;
+use crate::timer::{Clock, Timers};
 use crate::users::User;
 
 new_key_type! {
@@ -33,12 +34,23 @@ pub trait Host {
     type Stream: Copy + Debug + PartialEq;
     /// Something that the shell wants to run from the loop.
     type Task: Copy + Debug + PartialEq;
+    /// A block of the shell's memory for events; [`NoPlaces`](crate::NoPlaces) for the three if it has none.
+    type Block: Copy + Debug;
+    /// The slots in those blocks.
+    type Slots: Places<Slot, Block = Self::Block>;
+    /// The clocks in those blocks.
+    type Clocks: Places<Clock, Block = Self::Block>;
+
+    /// The cookie of the event whose number this is, if that is the number of a place.
+    fn event_in(_slots: &Self::Slots, _event: u32) -> Option<Self::Event> {
+        None
+    }
 }
 
 /// An event base without its driver: events, bufferevents, timers, and what is to run.
 #[derive(Debug)]
 pub struct Core<H: Host> {
-    pub(crate) events: EventSlots<H::Event>,
+    pub(crate) events: EventSlots<H>,
     pub(crate) streams: Arena<StreamKey, Stream<H::Stream>>,
     /// Bufferevents that share a rate limit.
     pub(crate) groups: SlotMap<GroupKey, Group>,
@@ -49,7 +61,7 @@ pub struct Core<H: Host> {
     pub(crate) fds: FdTable,
     pub(crate) signals: HashMap<i32, SmallVec<[EventKey; 2]>>,
     pub(crate) signal_changes: Vec<SignalChange>,
-    pub(crate) timers: Timers<TimerOwner>,
+    pub(crate) timers: Timers<TimerOwner, H::Clocks>,
     pub(crate) active: ActiveQueues<Item<H::Task, H::Stream>>,
     /// Runs in the next pass and counts as active.
     pub(crate) later: Vec<(u8, Item<H::Task, H::Stream>)>,

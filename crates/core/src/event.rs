@@ -10,7 +10,8 @@ use crate::base::{Core, EventKey, Host, Item, interest_of};
 use crate::driver::{Driver, Fd};
 use crate::flags::What;
 use crate::looper::SignalChange;
-use crate::slots::{EventSlot, Standing};
+use crate::places::Place;
+use crate::slots::{Slot, Standing};
 use crate::users::Who;
 
 /// An event to add: what the shell knows of it.
@@ -24,6 +25,9 @@ pub struct EventSpec<E> {
     pub what: What,
     /// Lower numbers run first.
     pub priority: u8,
+    /// The [number](Place::number) of the place where the core may keep what it knows of it, if the event there has this
+    /// cookie; 0 if there is none.
+    pub place: u32,
 }
 
 /// An event that is to run now.
@@ -82,7 +86,27 @@ impl<H: Host> Core<H> {
     /// The cookie of a pending or active event.
     #[inline]
     pub fn event_cookie(&self, key: EventKey) -> Option<H::Event> {
-        Some(self.events.get(key)?.cookie)
+        self.events
+            .index(key)
+            .map(|index| self.events.cookie(index))
+    }
+
+    /// The shell has memory for [`BLOCK`](crate::BLOCK) more events, under this number; or it takes that memory back, in
+    /// which no event is pending or active then. If all of them may be timers, there is room for those too.
+    pub fn put_block(&mut self, number: u32, block: Option<H::Block>, timers: bool) {
+        self.events.put_block(number, block);
+        self.timers.put_block(number, block, timers);
+    }
+
+    /// The key of the event in a place, if it is pending or active.
+    pub fn key_in(&self, place: Place) -> Option<EventKey> {
+        self.events.key_in(place)
+    }
+
+    /// The cookie that the event in this place has, or would have.
+    #[inline]
+    pub fn event_in(&self, place: Place) -> Option<H::Event> {
+        H::event_in(self.events.places(), place.number())
     }
 
     /// What is known of an event, or `None` if it is neither pending nor active (`event_pending`).
@@ -109,10 +133,7 @@ impl<H: Host> Core<H> {
 
     /// How an event stands; not at all if it is neither pending nor active.
     pub fn event_standing(&self, key: EventKey) -> Standing {
-        self.events
-            .get(key)
-            .map(EventSlot::standing)
-            .unwrap_or_default()
+        self.events.get(key).map(Slot::standing).unwrap_or_default()
     }
 
     /// All events that are pending or active.
@@ -120,19 +141,31 @@ impl<H: Host> Core<H> {
         self.events.iter()
     }
 
-    /// Makes room for so many events at a time, `timers` of them with a timeout, so that adding them takes no new memory.
-    /// Nobody looks at the cookie `vacant`.
-    pub fn make_room(&mut self, events: usize, timers: usize, vacant: H::Event) {
-        self.events.make_room(events, vacant);
-        self.timers.make_room(timers);
-        self.active.make_room(timers, Item::Exit);
+    /// Whether the event waits already, and has this cookie: then [`add_event`](Self::add_event) without a timeout would
+    /// find nothing to do.
+    #[inline]
+    pub fn is_event_waiting(&mut self, key: EventKey, cookie: H::Event) -> bool {
+        let own = self.events.find_own(key, cookie);
+        own.is_some_and(|(_, slot)| slot.state.contains(Standing::INSERTED))
     }
 
-    /// Whether [`add_event`](Self::add_event) would find nothing to do: the event waits already, and there is no timeout.
+    /// What [`add_event`](Self::add_event) does most often, and quickly: moves the deadline of an event that is added with
+    /// one, is not active, and has this cookie. Returns whether it did.
     #[inline]
-    pub fn is_added(&self, key: Option<EventKey>, timeout: Option<u64>) -> bool {
-        let slot = key.and_then(|key| self.events.get(key));
-        timeout.is_none() && slot.is_some_and(|slot| slot.state.contains(Standing::INSERTED))
+    pub fn move_timeout(&mut self, key: EventKey, cookie: H::Event, timeout: u64) -> bool {
+        let Some((index, slot)) = self.events.find_own(key, cookie) else {
+            return false;
+        };
+        if !slot.only_moves() {
+            return false;
+        }
+        if slot.what().contains(What::PERSIST) {
+            slot.state.set(Standing::REPEATS, timeout > 0);
+            self.timers.set_event_interval(index, timeout);
+        }
+        let deadline = self.now.saturating_add(timeout);
+        self.timers.move_event(index, deadline);
+        true
     }
 
     /// Adds an event, or changes the timeout of one that is added already (`event_add`).
@@ -151,33 +184,20 @@ impl<H: Host> Core<H> {
         driver: Option<&mut dyn Driver>,
     ) -> Result<Added, AddError> {
         let known = key.and_then(|key| self.events.index(key));
-        let index = match known {
-            Some(index) => index,
-            None => self.events.insert(&spec),
-        };
-        let slot = self.events.at(index);
-        let before = slot.standing();
-        if let Some(timeout) = timeout
-            && slot.only_moves()
-        {
-            self.start_timeout(index, timeout);
-            let key = Some(self.events.key(index));
-            return Ok(Added {
-                key,
-                standing: before,
-            });
-        }
-        let waits = slot.what().intersects(What::IO | What::SIGNAL);
+        let waits = spec.what.intersects(What::IO | What::SIGNAL);
         if let Some(timeout) = timeout
             && known.is_none()
             && !waits
         {
-            self.start_timeout(index, timeout);
-            self.note_peak();
-            let key = Some(self.events.key(index));
-            let standing = self.events.at(index).state;
-            return Ok(Added { key, standing });
+            return Ok(self.add_timer(&spec, timeout));
         }
+        let index = match known {
+            Some(index) => index,
+            None => self.events.insert(&spec).0,
+        };
+        let slot = self.events.at(index);
+        let before = slot.standing();
+        let waits = slot.what().intersects(What::IO | What::SIGNAL);
         if waits
             && !before.contains(Standing::INSERTED)
             && let Err(error) = self.insert_event(index, driver)
@@ -200,22 +220,62 @@ impl<H: Host> Core<H> {
         })
     }
 
+    /// Adds an event that has nothing but a timeout, and is neither pending nor active.
+    #[inline]
+    fn add_timer(&mut self, spec: &EventSpec<H::Event>, timeout: u64) -> Added {
+        let (index, slot) = self.events.insert(spec);
+        slot.state = Standing::TIMED;
+        if spec.what.contains(What::PERSIST) {
+            slot.state.set(Standing::REPEATS, timeout > 0);
+            self.timers.set_event_interval(index, timeout);
+        }
+        let added = Added {
+            key: Some(slot.key(index)),
+            standing: slot.state,
+        };
+        self.pending += 1;
+        self.timed_only += 1;
+        let deadline = self.now.saturating_add(timeout);
+        self.timers.set_event(index, deadline);
+        self.note_peak();
+        added
+    }
+
     /// Deletes an event: it is neither pending nor active then (`event_del`). Returns whether it was either.
-    #[inline(always)]
     pub fn del_event(&mut self, key: EventKey) -> bool {
         let Some(index) = self.events.index(key) else {
             return false;
         };
-        self.unhook(index);
-        let node = self.events.at(index).node;
-        if node != NO_NODE {
-            self.active.remove(node);
+        let gone = self.events.at_mut(index).leave();
+        self.let_go(index, &gone);
+        true
+    }
+
+    /// The same, if this is the event's cookie.
+    #[inline]
+    pub fn del_event_of(&mut self, key: EventKey, cookie: H::Event) -> bool {
+        let Some((index, slot)) = self.events.find_own(key, cookie) else {
+            return false;
+        };
+        let gone = slot.leave();
+        self.let_go(index, &gone);
+        true
+    }
+
+    /// Takes an event that has left its slot out of everything.
+    #[inline(always)]
+    fn let_go(&mut self, index: u32, gone: &Slot) {
+        let key = gone.key(index);
+        if gone.state.intersects(Standing::INSERTED | Standing::TIMED) {
+            self.take_out(index, key, gone);
         }
-        self.events.remove(index);
+        if gone.node != NO_NODE {
+            self.active.remove(gone.node);
+        }
         if self.run.running == Some(key) {
             self.run.running = None;
         }
-        true
+        self.events.recycle(index);
     }
 
     /// Stops only the timeout (`event_remove_timer`).
@@ -251,9 +311,13 @@ impl<H: Host> Core<H> {
             self.activate(index, happened, calls);
             return key;
         }
-        let index = self.events.insert(&spec);
-        self.activate(index, happened, calls);
-        self.events.key(index)
+        let (index, slot) = self.events.insert(&spec);
+        slot.set_happened(happened);
+        slot.node = self.active.push(slot.priority, Item::Event(index, calls));
+        let key = slot.key(index);
+        self.run.yield_to(spec.priority);
+        self.note_peak();
+        key
     }
 
     /// Changes the priority (`event_priority_set`). Returns whether it could: not while the event is active.
@@ -330,12 +394,13 @@ impl<H: Host> Core<H> {
     /// The event has come to the front of its queue.
     #[inline(always)]
     pub(crate) fn fire(&mut self, index: u32, calls: u16) -> Fired<H::Event> {
-        let (slot, key) = self.events.at_mut_with_key(index);
-        slot.node = NO_NODE;
+        let cookie = self.events.cookie(index);
+        let slot = self.events.at_mut(index);
+        let key = slot.key(index);
         let (what, happened, state) = (slot.what(), slot.happened(), slot.state);
         let signal = what.contains(What::SIGNAL);
         let mut fired = Fired {
-            cookie: slot.cookie,
+            cookie,
             fired: key,
             key: Some(key),
             what: happened,
@@ -344,15 +409,17 @@ impl<H: Host> Core<H> {
         let waits = state.intersects(Standing::INSERTED | Standing::TIMED);
         let repeats = state.contains(Standing::REPEATS) && !signal;
         if what.contains(What::PERSIST) && (waits || repeats) {
+            slot.node = NO_NODE;
             if repeats {
                 self.restart_interval(index, happened);
             }
         } else {
             // A persistent one here was activated by hand while it was not added: nothing is left to persist.
+            let gone = slot.leave();
             if waits {
-                self.unhook(index);
+                self.take_out(index, key, &gone);
             }
-            self.events.remove(index);
+            self.events.recycle(index);
             fired.key = None;
         }
         self.run.running = fired.key;
@@ -479,20 +546,27 @@ impl<H: Host> Core<H> {
     }
 
     /// Takes the event out of everything that waits for it, but not out of the active queue.
-    #[inline(always)]
     fn unhook(&mut self, index: u32) {
         let slot = self.events.at_mut(index);
-        let (state, fd, what) = (slot.state, slot.fd, slot.what());
+        let (key, before) = (slot.key(index), *slot);
         slot.state = Standing::empty();
-        if !state.intersects(Standing::INSERTED | Standing::TIMED) {
-            return;
+        if before
+            .state
+            .intersects(Standing::INSERTED | Standing::TIMED)
+        {
+            self.take_out(index, key, &before);
         }
+    }
+
+    /// Takes an event that waits, as its slot `was`, out of what it waits for.
+    #[inline(always)]
+    fn take_out(&mut self, index: u32, key: EventKey, was: &Slot) {
         self.pending -= 1;
-        if state.contains(Standing::TIMED) {
+        if was.state.contains(Standing::TIMED) {
             self.timers.remove_event(index);
         }
-        if state.contains(Standing::INSERTED) {
-            self.withdraw(index, fd, what);
+        if was.state.contains(Standing::INSERTED) {
+            self.withdraw(index, key, was.fd, was.what());
         } else {
             self.timed_only -= 1;
         }
@@ -500,9 +574,9 @@ impl<H: Host> Core<H> {
 
     /// Takes it out of its descriptor's or signal's users.
     #[inline(never)]
-    fn withdraw(&mut self, index: u32, fd: Fd, what: What) {
+    fn withdraw(&mut self, index: u32, key: EventKey, fd: Fd, what: What) {
         if what.contains(What::SIGNAL) {
-            self.withdraw_signal(self.events.key(index), fd);
+            self.withdraw_signal(key, fd);
         } else if fd >= 0 {
             self.fds.remove_event(fd, index, interest_of(what));
             // With no driver this only takes a note, which cannot fail.

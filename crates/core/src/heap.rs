@@ -4,6 +4,7 @@
 //! fill one line, and which of them comes first is found without a branch. And what is due at once is not taken out one
 //! by one: it is gathered, sorted, and the heap put in order once.
 
+use crate::arena::reserve_slowly_growing;
 use crate::spread;
 
 /// A moment, and what it belongs to. Of equal moments the one with the earlier order comes first.
@@ -44,13 +45,7 @@ impl Heap {
 
     /// Makes room for so many entries.
     pub(crate) fn make_room(&mut self, entries: usize) {
-        let len = self.entries.len();
-        if let Some(missing) = (entries + ROOT).checked_sub(len) {
-            self.entries.reserve_exact(missing);
-            // Writing fetches the memory.
-            self.entries.resize(len + missing, Entry::default());
-            self.entries.truncate(len);
-        }
+        reserve_slowly_growing(&mut self.entries, entries + ROOT);
     }
 
     #[inline]

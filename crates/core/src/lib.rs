@@ -28,6 +28,7 @@ mod fds;
 mod flags;
 mod heap;
 mod looper;
+mod places;
 mod slots;
 mod spread;
 mod stream;
@@ -39,8 +40,10 @@ pub use crate::event::{AddError, Added, EventInfo, EventSpec, Fired};
 pub use crate::fds::SyncError;
 pub use crate::flags::{Dirs, LoopFlags, Options, StreamEvent, Trigger, What};
 pub use crate::looper::{LoopEnd, SignalChange, Step, timeout_until};
-pub use crate::slots::Standing;
+pub use crate::places::{BLOCK, NoPlaces, Place, Places};
+pub use crate::slots::{Slot, Standing};
 pub use crate::stream::{
     AfterProcess, Callbacks, Dialed, GroupKey, Handshake, Io, Mode, Processed, RateLimit,
     StageKind, Stream, StreamWork, Watermark,
 };
+pub use crate::timer::Clock;

@@ -1,14 +1,17 @@
 //! The slots of the events that are pending or active.
 //!
 //! By hand, and small: there may be 10^6 of them, and each operation on an event touches its slot. What only a timeout
-//! needs is with the timers, under the slot's number.
+//! needs is with the timers, under the event's number.
+//!
+//! An event that has a [`Place`] has its slot there. The others get one from a table while they are pending or active.
 
 use crate::active::{NO_NODE, NodeId};
 use crate::arena::{key_of, parts, push_slowly_growing};
-use crate::base::EventKey;
+use crate::base::{EventKey, Host};
 use crate::driver::Fd;
 use crate::event::EventSpec;
 use crate::flags::What;
+use crate::places::{BLOCK, Place, Places};
 
 use bitflags::bitflags;
 
@@ -28,18 +31,30 @@ bitflags! {
 }
 
 #[derive(Debug)]
-pub(crate) struct EventSlots<E> {
-    slots: Vec<EventSlot<E>>,
-    /// Slots that have been given back.
+pub(crate) struct EventSlots<H: Host> {
+    /// The slots of the events that have a place.
+    places: H::Slots,
+    /// How often a number of a block was used again.
+    renewals: u32,
+    table: Vec<TableSlot<H::Event>>,
+    /// Slots of the table that have been given back.
     free: Vec<u32>,
-    /// How many slots have been in use since there was no event at all. Then they are used in their order again, which
-    /// is the cheapest to go through.
+    /// How many slots of the table have been in use since there was no event in it at all. Then they are used in their
+    /// order again, which is the cheapest to go through.
     used: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct EventSlot<E> {
-    pub(crate) cookie: E,
+struct TableSlot<E> {
+    cookie: E,
+    slot: Slot,
+}
+
+/// What the core knows of an event, but for its timeout; opaque to shells, which have memory for it where an event has a
+/// [`Place`]. Any bytes are a slot.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Slot {
     /// Odd while an event is here, and never the same for two events until it wraps.
     version: u32,
     pub(crate) fd: Fd,
@@ -51,44 +66,86 @@ pub(crate) struct EventSlot<E> {
     pub(crate) state: Standing,
 }
 
-impl<E: Copy> EventSlots<E> {
-    pub(crate) const fn new() -> Self {
+impl<H: Host> EventSlots<H> {
+    pub(crate) fn new() -> Self {
         Self {
-            slots: Vec::new(),
+            places: H::Slots::default(),
+            renewals: 0,
+            table: Vec::new(),
             free: Vec::new(),
             used: 0,
         }
     }
 
-    /// The slot of an event, unless that is neither pending nor active any more.
+    #[inline]
+    pub(crate) fn places(&self) -> &H::Slots {
+        &self.places
+    }
+
+    /// A block of places comes, or goes. No event of one that goes is pending or active.
+    pub(crate) fn put_block(&mut self, number: u32, block: Option<H::Block>) {
+        let used_before = number < self.places.blocks();
+        self.places.put(number, block);
+        if block.is_none() || !used_before {
+            return;
+        }
+        // Somebody may still have a key from before.
+        self.renewals = self.renewals.wrapping_add(1);
+        let version = self.renewals << 16;
+        for position in 0..BLOCK {
+            let place = Place::new(number, position);
+            if let Some(slot) = place.and_then(|place| self.places.get_mut(place.number())) {
+                slot.version = version;
+            }
+        }
+    }
+
+    /// The number of an event, unless that is neither pending nor active any more.
     #[inline]
     pub(crate) fn index(&self, key: EventKey) -> Option<u32> {
         let (index, version) = parts(key);
-        let slot = self.slots.get(index)?;
-        (slot.version == version).then_some(index as u32)
+        let index = index as u32;
+        let slot = self.find(index)?;
+        (slot.version == version && version & 1 == 1).then_some(index)
     }
 
     #[inline]
-    pub(crate) fn get(&self, key: EventKey) -> Option<&EventSlot<E>> {
+    pub(crate) fn get(&self, key: EventKey) -> Option<&Slot> {
         self.index(key).map(|index| self.at(index))
+    }
+
+    #[inline]
+    fn find(&self, index: u32) -> Option<&Slot> {
+        match self.places.get(index) {
+            Some(slot) => Some(slot),
+            None => self.table.get(index as usize).map(|known| &known.slot),
+        }
     }
 
     /// The slot of an event that is pending or active.
     #[inline]
-    pub(crate) fn at(&self, index: u32) -> &EventSlot<E> {
-        &self.slots[index as usize]
+    pub(crate) fn at(&self, index: u32) -> &Slot {
+        match self.places.get(index) {
+            Some(slot) => slot,
+            None => &self.table[index as usize].slot,
+        }
     }
 
     #[inline]
-    pub(crate) fn at_mut(&mut self, index: u32) -> &mut EventSlot<E> {
-        &mut self.slots[index as usize]
+    pub(crate) fn at_mut(&mut self, index: u32) -> &mut Slot {
+        match self.places.get_mut(index) {
+            Some(slot) => slot,
+            None => &mut self.table[index as usize].slot,
+        }
     }
 
+    /// The cookie of an event that is pending or active.
     #[inline]
-    pub(crate) fn at_mut_with_key(&mut self, index: u32) -> (&mut EventSlot<E>, EventKey) {
-        let slot = self.at_mut(index);
-        let key = key_of(index, slot.version);
-        (slot, key)
+    pub(crate) fn cookie(&self, index: u32) -> H::Event {
+        match H::event_in(&self.places, index) {
+            Some(event) => event,
+            None => self.table[index as usize].cookie,
+        }
     }
 
     #[inline]
@@ -96,59 +153,88 @@ impl<E: Copy> EventSlots<E> {
         key_of(index, self.at(index).version)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (EventKey, E)> {
-        let used = self.slots.iter().enumerate();
-        used.filter(|(_, slot)| slot.version & 1 == 1)
-            .map(|(index, slot)| (key_of(index as u32, slot.version), slot.cookie))
+    /// The key of the event in a place, if it is pending or active.
+    pub(crate) fn key_in(&self, place: Place) -> Option<EventKey> {
+        let slot = self.places.get(place.number())?;
+        slot.is_taken()
+            .then(|| key_of(place.number(), slot.version))
     }
 
-    #[inline]
-    pub(crate) fn insert(&mut self, spec: &EventSpec<E>) -> u32 {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (EventKey, H::Event)> {
+        let numbers = (0..self.places.blocks()).flat_map(|block| {
+            (0..BLOCK).filter_map(move |position| Some(Place::new(block, position)?.number()))
+        });
+        let placed = numbers.filter_map(|number| {
+            let event = H::event_in(&self.places, number)?;
+            Some((number, self.places.get(number)?, event))
+        });
+        let used = self.table.iter().enumerate();
+        let others = used.map(|(index, known)| (index as u32, &known.slot, known.cookie));
+        placed
+            .chain(others)
+            .filter(|(_, slot, _)| slot.is_taken())
+            .map(|(index, slot, event)| (key_of(index, slot.version), event))
+    }
+
+    /// Makes a slot for an event. Here as in its neighbours, all is done with one look at the memory.
+    #[inline(always)]
+    pub(crate) fn insert(&mut self, spec: &EventSpec<H::Event>) -> (u32, &mut Slot) {
+        let place = spec.place;
+        let is_there = H::event_in(&self.places, place) == Some(spec.cookie);
+        if is_there && self.places.get(place).is_some_and(Slot::is_free) {
+            let slot = self.at_mut(place);
+            slot.take(spec);
+            return (place, slot);
+        }
+        self.insert_in_table(spec)
+    }
+
+    #[inline(never)]
+    fn insert_in_table(&mut self, spec: &EventSpec<H::Event>) -> (u32, &mut Slot) {
         let index = self.free.pop().unwrap_or(self.used);
-        let mut slot = EventSlot {
-            cookie: spec.cookie,
-            version: 1,
-            fd: spec.fd,
-            node: NO_NODE,
-            what: spec.what.bits() as u8,
-            happened: 0,
-            priority: spec.priority,
-            state: Standing::empty(),
-        };
-        if let Some(former) = self.slots.get_mut(index as usize) {
-            slot.version = former.version.wrapping_add(1);
-            *former = slot;
-        } else {
-            push_slowly_growing(&mut self.slots, slot);
+        if index as usize >= self.table.len() {
+            let (cookie, slot) = (spec.cookie, Slot::default());
+            push_slowly_growing(&mut self.table, TableSlot { cookie, slot });
         }
         self.used = self.used.max(index + 1);
-        index
+        let entry = &mut self.table[index as usize];
+        entry.cookie = spec.cookie;
+        entry.slot.take(spec);
+        (index, &mut entry.slot)
     }
 
-    /// Makes slots until there are so many; nobody looks at the cookie of a vacant one.
-    pub(crate) fn make_room(&mut self, slots: usize, cookie: E) {
-        let Some(missing) = slots.checked_sub(self.slots.len()) else {
-            return;
+    /// The number and the slot of an event that is pending or active, if this is its cookie.
+    #[inline]
+    pub(crate) fn find_own(&mut self, key: EventKey, cookie: H::Event) -> Option<(u32, &mut Slot)> {
+        let (index, version) = parts(key);
+        let index = index as u32;
+        let slot = match H::event_in(&self.places, index) {
+            Some(event) => self.places.get_mut(index).filter(|_| event == cookie)?,
+            None => {
+                let known = self.table.get_mut(index as usize);
+                &mut known.filter(|known| known.cookie == cookie)?.slot
+            }
         };
-        let vacant = EventSlot {
-            cookie,
-            version: 0,
-            fd: -1,
-            node: NO_NODE,
-            what: 0,
-            happened: 0,
-            priority: 0,
-            state: Standing::empty(),
-        };
-        self.slots.reserve_exact(missing);
-        self.slots.resize(slots, vacant);
+        (slot.version == version && slot.is_taken()).then_some((index, slot))
     }
 
     /// Gives a slot back that has been taken out of everything.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn remove(&mut self, index: u32) {
-        let slot = self.at_mut(index);
-        slot.version = slot.version.wrapping_add(1);
+        self.at_mut(index).leave();
+        self.recycle(index);
+    }
+
+    /// The event of this slot has [left](Slot::leave).
+    #[inline]
+    pub(crate) fn recycle(&mut self, index: u32) {
+        if Place::from_number(index).is_none() {
+            self.recycle_in_table(index);
+        }
+    }
+
+    #[inline(never)]
+    fn recycle_in_table(&mut self, index: u32) {
         if self.free.len() + 1 == self.used as usize {
             self.free.clear();
             self.used = 0;
@@ -158,7 +244,45 @@ impl<E: Copy> EventSlots<E> {
     }
 }
 
-impl<E> EventSlot<E> {
+impl Slot {
+    #[inline]
+    fn is_taken(&self) -> bool {
+        self.version & 1 == 1
+    }
+
+    #[inline]
+    fn is_free(&self) -> bool {
+        !self.is_taken()
+    }
+
+    #[inline]
+    pub(crate) fn key(&self, index: u32) -> EventKey {
+        key_of(index, self.version)
+    }
+
+    /// The event goes, whose key finds nothing any more. What the slot was is returned; afterwards it is to be
+    /// [recycled](EventSlots::recycle).
+    #[inline]
+    pub(crate) fn leave(&mut self) -> Self {
+        let gone = *self;
+        self.version = self.version.wrapping_add(1);
+        gone
+    }
+
+    /// An event comes to where there is none.
+    #[inline]
+    fn take<E>(&mut self, spec: &EventSpec<E>) {
+        *self = Self {
+            version: self.version.wrapping_add(1),
+            fd: spec.fd,
+            node: NO_NODE,
+            what: spec.what.bits() as u8,
+            happened: 0,
+            priority: spec.priority,
+            state: Standing::empty(),
+        };
+    }
+
     #[inline]
     pub(crate) fn what(&self) -> What {
         What::from_bits_retain(u16::from(self.what))
@@ -193,28 +317,47 @@ impl<E> EventSlot<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::places::memory::{Keeper, Memory};
 
     const SPEC: EventSpec<u64> = EventSpec {
         cookie: 0,
         fd: -1,
         what: What::all(),
         priority: 0,
+        place: 0,
     };
+
+    fn number(position: u32) -> u32 {
+        Place::new(0, position).unwrap().number()
+    }
+
+    fn placed(position: u32) -> EventSpec<u64> {
+        EventSpec {
+            cookie: Memory::<Slot>::COOKIES + u64::from(position),
+            place: number(position),
+            ..SPEC
+        }
+    }
+
+    fn slots() -> EventSlots<Keeper> {
+        EventSlots::new()
+    }
 
     #[test]
     fn a_slot_is_small() {
-        assert_eq!(size_of::<EventSlot<u64>>(), 24);
+        assert_eq!(size_of::<Slot>(), 16);
+        assert_eq!(size_of::<TableSlot<u64>>(), 24);
     }
 
     #[test]
     fn a_key_is_of_one_event_only() {
-        let mut slots = EventSlots::new();
-        let first = slots.insert(&SPEC);
-        let other = slots.insert(&SPEC);
+        let mut slots = slots();
+        let first = slots.insert(&SPEC).0;
+        let other = slots.insert(&SPEC).0;
         let (old, stays) = (slots.key(first), slots.key(other));
         slots.remove(first);
         assert_eq!(slots.index(old), None);
-        let again = slots.insert(&EventSpec { cookie: 7, ..SPEC });
+        let again = slots.insert(&EventSpec { cookie: 7, ..SPEC }).0;
         assert_eq!(again, first, "slots are used again");
         assert_eq!(slots.index(old), None);
         assert_eq!(slots.index(stays), Some(other));
@@ -224,25 +367,8 @@ mod tests {
     }
 
     #[test]
-    fn room_is_used_in_order_and_holds_no_event() {
-        let mut slots = EventSlots::new();
-        let first = slots.insert(&SPEC);
-        slots.make_room(4, 0);
-        slots.make_room(2, 0);
-        assert_eq!(slots.slots.len(), 4);
-        assert_eq!(slots.iter().count(), 1);
-        for index in 1..6 {
-            assert_eq!(slots.index(key_of(index, 1)), None);
-            assert_eq!(slots.insert(&SPEC), index);
-            assert_eq!(slots.index(slots.key(index)), Some(index));
-        }
-        slots.remove(first);
-        assert_eq!(slots.iter().count(), 5);
-    }
-
-    #[test]
     fn from_nothing_slots_are_used_in_their_order() {
-        let mut slots = EventSlots::new();
+        let mut slots = slots();
         for _ in 0..8 {
             slots.insert(&SPEC);
         }
@@ -252,8 +378,61 @@ mod tests {
         }
         assert_eq!(slots.iter().count(), 0);
         for index in 0..8 {
-            assert_eq!(slots.insert(&SPEC), index);
+            assert_eq!(slots.insert(&SPEC).0, index);
         }
         assert!(keys.iter().all(|&key| slots.index(key).is_none()));
+    }
+
+    #[test]
+    fn an_event_with_a_place_has_its_slot_there() {
+        let mut slots = slots();
+        slots.put_block(0, Some(()));
+        let other = slots.insert(&SPEC).0;
+        let index = slots.insert(&placed(5)).0;
+        assert_eq!(Place::from_number(index), Place::new(0, 5));
+        assert_eq!(Place::from_number(other), None);
+        let key = slots.key(index);
+        assert_eq!(slots.key_in(Place::new(0, 5).unwrap()), Some(key));
+        assert_eq!(slots.key_in(Place::new(0, 6).unwrap()), None);
+        assert_eq!(slots.cookie(index), Memory::<Slot>::COOKIES + 5);
+        let all: Vec<_> = slots.iter().collect();
+        let cookie = slots.cookie(index);
+        assert_eq!(all, [(key, cookie), (slots.key(other), 0)]);
+        slots.remove(index);
+        assert_eq!(slots.index(key), None);
+        assert_eq!(slots.insert(&placed(5)).0, index);
+        assert_eq!(slots.index(key), None, "the key of another event");
+        let again = slots.key(index);
+        assert!(slots.find_own(again, cookie).is_some());
+        assert!(slots.find_own(again, cookie + 1).is_none());
+        assert!(slots.find_own(key, cookie).is_none());
+    }
+
+    #[test]
+    fn a_place_that_is_taken_or_not_there_is_no_use() {
+        let mut slots = slots();
+        assert_eq!(slots.insert(&placed(5)).0, 0, "there is no such block");
+        slots.put_block(0, Some(()));
+        let first = slots.insert(&placed(5)).0;
+        let second = slots.insert(&placed(5)).0;
+        assert_eq!((first == second, second), (false, 1));
+        let place = number(6);
+        let other = slots.insert(&EventSpec { place, ..SPEC }).0;
+        assert_eq!(other, 2, "another event's place");
+        assert_eq!(slots.iter().count(), 4);
+    }
+
+    #[test]
+    fn the_keys_of_a_block_are_not_those_of_the_next_one_with_its_number() {
+        let mut slots = slots();
+        slots.put_block(0, Some(()));
+        let index = slots.insert(&placed(0)).0;
+        let old = slots.key(index);
+        slots.remove(index);
+        slots.put_block(0, None);
+        assert_eq!(slots.index(old), None);
+        slots.put_block(0, Some(()));
+        assert_eq!(slots.insert(&placed(0)).0, index);
+        assert_eq!(slots.index(old), None);
     }
 }

@@ -10,15 +10,19 @@ use std::num::NonZeroU32;
 
 use crate::arena::push_slowly_growing;
 use crate::heap::{Entry, Heap};
+use crate::places::{BLOCK, Place, Places};
 
-/// The timers of a base: each event has one by the number of its slot, others are made and removed.
+/// The timers of a base: each event has one by its number, others are made and removed.
 #[derive(Debug)]
-pub(crate) struct Timers<T> {
+pub(crate) struct Timers<T, C> {
     heap: Heap,
-    /// By the slots of the events, as far as any of them has had a timeout.
+    /// Of the events that have a place.
+    places: C,
+    /// Of the others, by their slots, as far as any of them has had a timeout.
     events: Vec<Clock>,
-    /// Which of them run, by bits: stopping one touches nothing else, and this is small enough for a cache.
-    running: Vec<u64>,
+    running: Running,
+    /// How many places were made for timers.
+    expected: usize,
     others: Vec<Other<T>>,
     /// Of the others, those that are not in use.
     free: Vec<u32>,
@@ -38,8 +42,18 @@ pub(crate) enum Expired<T> {
     Other(T),
 }
 
+/// Which events' timers run, by bits: stopping one touches nothing else, and this is small enough for a cache.
+#[derive(Debug, Default)]
+struct Running {
+    placed: Vec<u64>,
+    others: Vec<u64>,
+}
+
+/// The timer of an event; opaque to shells, which have memory for it where an event has a
+/// [`Place`]. Any bytes are a clock.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-struct Clock {
+pub struct Clock {
     /// Once it has passed or been removed, the last one.
     deadline: u64,
     /// What an event wants to be added to it when it has passed, in nanoseconds; 0: nothing.
@@ -77,12 +91,14 @@ impl TimerId {
     }
 }
 
-impl<T: Copy> Timers<T> {
+impl<T: Copy, C: Places<Clock>> Timers<T, C> {
     pub(crate) fn new() -> Self {
         Self {
             heap: Heap::default(),
+            places: C::default(),
             events: Vec::new(),
-            running: Vec::new(),
+            running: Running::default(),
+            expected: 0,
             others: Vec::new(),
             free: Vec::new(),
             len: 0,
@@ -90,16 +106,19 @@ impl<T: Copy> Timers<T> {
         }
     }
 
-    /// Makes room for the timers of so many events.
-    pub(crate) fn make_room(&mut self, events: usize) {
-        if let Some(missing) = events.checked_sub(self.events.len()) {
-            self.events.reserve_exact(missing);
-            self.events.resize(events, Clock::default());
+    /// A block of places comes, or goes. No timer of one that goes runs.
+    pub(crate) fn put_block(&mut self, number: u32, block: Option<C::Block>, timers: bool) {
+        self.places.put(number, block);
+        self.running.make_room(number);
+        if !timers {
+            return;
         }
-        if events.div_ceil(64) > self.running.len() {
-            self.running.resize(events.div_ceil(64), 0);
+        if block.is_some() {
+            self.expected += BLOCK as usize;
+            self.heap.make_room(self.expected);
+        } else {
+            self.expected = self.expected.saturating_sub(BLOCK as usize);
         }
-        self.heap.make_room(events);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -115,7 +134,7 @@ impl<T: Copy> Timers<T> {
     #[inline(always)]
     pub(crate) fn set_event(&mut self, slot: u32, deadline: u64) {
         let order = self.take_order();
-        let runs = self.set_running(slot);
+        let runs = self.running.set(slot);
         self.len += usize::from(!runs);
         if self.clock_of_event(slot).move_to(runs, deadline, order) {
             self.push(Entry {
@@ -126,23 +145,36 @@ impl<T: Copy> Timers<T> {
         }
     }
 
+    /// Moves the timer of an event, which must run.
+    #[inline]
+    pub(crate) fn move_event(&mut self, event: u32, deadline: u64) {
+        let order = self.take_order();
+        if self.clock_of_event(event).move_to(true, deadline, order) {
+            self.push(Entry {
+                deadline,
+                order,
+                id: event,
+            });
+        }
+    }
+
     /// Stops the timer of an event, which must run.
     #[inline]
     pub(crate) fn remove_event(&mut self, slot: u32) {
-        self.clear_running(slot);
+        self.running.clear(slot);
         self.count_removed();
     }
 
     /// The deadline of an event whose timer runs, or the last one.
     #[inline]
     pub(crate) fn event_deadline(&self, slot: u32) -> u64 {
-        self.events.get(slot as usize).map_or(0, |c| c.deadline)
+        self.find_clock(slot).map_or(0, |clock| clock.deadline)
     }
 
     /// What an event wants to be added to a deadline that has passed; 0: nothing.
     #[inline]
     pub(crate) fn event_interval(&self, slot: u32) -> u64 {
-        self.events.get(slot as usize).map_or(0, |c| c.interval)
+        self.find_clock(slot).map_or(0, |clock| clock.interval)
     }
 
     pub(crate) fn set_event_interval(&mut self, slot: u32, interval: u64) {
@@ -230,7 +262,7 @@ impl<T: Copy> Timers<T> {
                 continue;
             }
             if id & OTHER == 0 {
-                self.clear_running(id);
+                self.running.clear(id);
                 self.count_removed();
                 return Some(Expired::Event(id));
             }
@@ -246,33 +278,7 @@ impl<T: Copy> Timers<T> {
     /// Whether the timer of an entry may run; of the other timers their clock tells.
     #[inline]
     fn runs(&self, id: u32) -> bool {
-        id & OTHER != 0 || is_set(&self.running, id)
-    }
-
-    /// Returns whether it ran before.
-    #[inline]
-    fn set_running(&mut self, slot: u32) -> bool {
-        let word = slot as usize / 64;
-        if word >= self.running.len() {
-            self.grow_running(word);
-        }
-        let bit = 1 << (slot % 64);
-        let runs = self.running[word] & bit != 0;
-        self.running[word] |= bit;
-        runs
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn grow_running(&mut self, word: usize) {
-        self.running.resize(word + 1, 0);
-    }
-
-    #[inline]
-    fn clear_running(&mut self, slot: u32) {
-        if let Some(word) = self.running.get_mut(slot as usize / 64) {
-            *word &= !(1 << (slot % 64));
-        }
+        id & OTHER != 0 || self.running.is_set(id)
     }
 
     #[inline]
@@ -285,26 +291,30 @@ impl<T: Copy> Timers<T> {
     }
 
     #[inline]
-    fn clock_of_event(&mut self, slot: u32) -> &mut Clock {
-        let index = slot as usize;
-        if index >= self.events.len() {
-            self.grow_events(index);
+    fn find_clock(&self, event: u32) -> Option<&Clock> {
+        match self.places.get(event) {
+            Some(clock) => Some(clock),
+            None => self.events.get(event as usize),
         }
-        &mut self.events[index]
     }
 
-    #[cold]
-    #[inline(never)]
-    fn grow_events(&mut self, index: usize) {
-        while index >= self.events.len() {
-            push_slowly_growing(&mut self.events, Clock::default());
+    #[inline]
+    fn clock_of_event(&mut self, event: u32) -> &mut Clock {
+        let index = event as usize;
+        let Self { places, events, .. } = self;
+        if let Some(clock) = places.get_mut(event) {
+            return clock;
         }
+        if index >= events.len() {
+            grow(events, index);
+        }
+        &mut events[index]
     }
 
     #[inline]
     fn clock(&mut self, id: u32) -> &mut Clock {
         if id & OTHER == 0 {
-            &mut self.events[id as usize]
+            self.clock_of_event(id)
         } else {
             &mut self.others[(id & !OTHER) as usize].clock
         }
@@ -329,23 +339,81 @@ impl<T: Copy> Timers<T> {
     /// Drops all entries that stand for nothing.
     #[cold]
     fn sweep(&mut self) {
-        let (events, others) = (&self.events, &self.others);
-        let running = &self.running;
-        self.heap.retain(|entry| {
+        let mut heap = std::mem::take(&mut self.heap);
+        heap.retain(|entry| {
             let clock = match entry.id & OTHER {
-                0 if !is_set(running, entry.id) => return false,
-                0 => &events[entry.id as usize],
-                _ => &others[(entry.id & !OTHER) as usize].clock,
+                0 if !self.running.is_set(entry.id) => return false,
+                0 => self.find_clock(entry.id),
+                _ => Some(&self.others[(entry.id & !OTHER) as usize].clock),
             };
-            clock.entry == entry.order
+            clock.is_some_and(|clock| clock.entry == entry.order)
         });
+        self.heap = heap;
     }
 }
 
-#[inline]
-fn is_set(bits: &[u64], slot: u32) -> bool {
-    bits.get(slot as usize / 64)
-        .is_some_and(|word| word & 1 << (slot % 64) != 0)
+#[cold]
+#[inline(never)]
+fn grow(events: &mut Vec<Clock>, index: usize) {
+    while index >= events.len() {
+        push_slowly_growing(events, Clock::default());
+    }
+}
+
+impl Running {
+    #[inline]
+    fn is_set(&self, event: u32) -> bool {
+        let (bits, position) = match Place::from_number(event) {
+            Some(place) => (&self.placed, place.block() * BLOCK + place.position()),
+            None => (&self.others, event),
+        };
+        let word = bits.get(position as usize / 64);
+        word.is_some_and(|word| word & 1 << (position % 64) != 0)
+    }
+
+    /// The word that has the event's bit, and the bit.
+    #[inline]
+    fn bit(&mut self, event: u32) -> (&mut u64, u64) {
+        let (bits, position) = match Place::from_number(event) {
+            Some(place) => (&mut self.placed, place.block() * BLOCK + place.position()),
+            None => (&mut self.others, event),
+        };
+        let (word, bit) = (position as usize / 64, 1 << (position % 64));
+        if word < bits.len() {
+            return (&mut bits[word], bit);
+        }
+        (grow_bits(bits, word), bit)
+    }
+
+    /// Returns whether it was set before.
+    #[inline]
+    fn set(&mut self, event: u32) -> bool {
+        let (word, bit) = self.bit(event);
+        let was_set = *word & bit != 0;
+        *word |= bit;
+        was_set
+    }
+
+    #[inline]
+    fn clear(&mut self, event: u32) {
+        let (word, bit) = self.bit(event);
+        *word &= !bit;
+    }
+
+    /// There is a block of places with this number.
+    fn make_room(&mut self, block: u32) {
+        let words = (block + 1) as usize * BLOCK as usize / 64;
+        if words > self.placed.len() {
+            self.placed.resize(words, 0);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn grow_bits(bits: &mut Vec<u64>, word: usize) -> &mut u64 {
+    bits.resize(word + 1, 0);
+    &mut bits[word]
 }
 
 impl Clock {
@@ -377,10 +445,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::places::NoPlaces;
+    use crate::places::memory::Memory;
 
     #[test]
     fn equal_deadlines_are_fifo() {
-        let mut timers = Timers::new();
+        let mut timers: Timers<_, NoPlaces> = Timers::new();
         for n in 0..100 {
             timers.insert(7, n);
         }
@@ -392,7 +462,7 @@ mod tests {
 
     #[test]
     fn a_re_armed_timer_goes_behind_its_equals() {
-        let mut timers = Timers::new();
+        let mut timers: Timers<_, NoPlaces> = Timers::new();
         let a = timers.insert(5, 'a');
         timers.insert(9, 'b');
         timers.set(a, 9);
@@ -433,9 +503,8 @@ mod tests {
         /// Against a list that is searched from end to end.
         #[test]
         fn agrees_with_a_sorted_list(ops in prop::collection::vec(op(), 1..400)) {
-            let mut timers = Timers::new();
-            // Some of the events have their room from the beginning.
-            timers.make_room(50);
+            let mut timers: Timers<_, Memory<Clock>> = Timers::new();
+            timers.put_block(0, Some(()), true);
             let mut model: Vec<Armed> = Vec::new();
             for (order, op) in ops.into_iter().enumerate() {
                 match op {
@@ -444,7 +513,10 @@ mod tests {
                         let expired = Expired::Other(order);
                         model.push(Armed { deadline, order, id, expired });
                     }
-                    Op::SetEvent(slot, deadline) => {
+                    Op::SetEvent(event, deadline) => {
+                        // Every other one has a place.
+                        let place = (event % 2 == 1).then(|| Place::new(0, event / 2)).flatten();
+                        let slot = place.map_or(event, Place::number);
                         timers.set_event(slot, deadline);
                         let expired = Expired::Event(slot);
                         model.retain(|armed| armed.expired != expired);

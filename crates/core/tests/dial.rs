@@ -6,6 +6,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use ferrevent_core::driver::{
     Connect, Driver, Fd, Features, Interest, Kind, Readiness, Ready, Token,
 };
 use ferrevent_core::{
-    Callbacks, Core, Dialed, Dirs, Host, Io, LoopFlags, Options, Step, StreamEvent, StreamKey,
-    timeout_until,
+    Callbacks, Core, Dialed, Dirs, Host, Io, LoopFlags, NoPlaces, Options, Step, StreamEvent,
+    StreamKey, timeout_until,
 };
 
 const MS: u64 = 1_000_000;
@@ -27,6 +28,9 @@ impl Host for Ids {
     type Event = ();
     type Stream = ();
     type Task = ();
+    type Block = Infallible;
+    type Slots = NoPlaces;
+    type Clocks = NoPlaces;
 }
 
 /// How an address answers.

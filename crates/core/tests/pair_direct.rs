@@ -4,9 +4,11 @@
     reason = "a test that fails by unwrap says where it failed"
 )]
 
+use std::convert::Infallible;
+
 use ferrevent_core::driver::Features;
 use ferrevent_core::{
-    Callbacks, Core, Dirs, Host, Io, LoopFlags, Mode, Options, Step, StreamKey, Watermark,
+    Callbacks, Core, Dirs, Host, Io, LoopFlags, Mode, NoPlaces, Options, Step, StreamKey, Watermark,
 };
 
 #[derive(Debug)]
@@ -17,6 +19,9 @@ impl Host for Ids {
     /// Which end.
     type Stream = usize;
     type Task = ();
+    type Block = Infallible;
+    type Slots = NoPlaces;
+    type Clocks = NoPlaces;
 }
 
 /// A pair, and a shell that keeps lengths only.

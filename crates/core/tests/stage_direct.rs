@@ -5,10 +5,12 @@
     reason = "a test that fails by unwrap says where it failed"
 )]
 
+use std::convert::Infallible;
+
 use ferrevent_core::driver::Features;
 use ferrevent_core::{
-    AfterProcess, Callbacks, Core, Dirs, Host, Io, LoopFlags, Mode, Options, Processed, StageKind,
-    Step, StreamKey, Watermark,
+    AfterProcess, Callbacks, Core, Dirs, Host, Io, LoopFlags, Mode, NoPlaces, Options, Processed,
+    StageKind, Step, StreamKey, Watermark,
 };
 
 #[derive(Debug)]
@@ -19,6 +21,9 @@ impl Host for Ids {
     /// Which of [`Stacks::all`].
     type Stream = usize;
     type Task = ();
+    type Block = Infallible;
+    type Slots = NoPlaces;
+    type Clocks = NoPlaces;
 }
 
 /// A bufferevent, of which the shell keeps lengths only.

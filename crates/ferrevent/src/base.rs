@@ -2,13 +2,14 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ferrevent_core::arena::Arena;
 use ferrevent_core::driver::{Driver, Fd, Features, Ready, Transport};
-use ferrevent_core::{Core, Host};
+use ferrevent_core::{Core, Host, NoPlaces};
 use ferrevent_sys::{Posix, SignalInbox, System};
 use slotmap::{SlotMap, new_key_type};
 
@@ -84,6 +85,9 @@ impl Host for Shell {
     type Event = Event;
     type Stream = BufferEvent;
     type Task = TaskKey;
+    type Block = Infallible;
+    type Slots = NoPlaces;
+    type Clocks = NoPlaces;
 }
 
 impl Base {

@@ -402,6 +402,7 @@ impl EventSlot {
             fd: self.fd,
             what: self.what,
             priority: self.priority,
+            place: 0,
         }
     }
 }

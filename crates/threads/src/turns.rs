@@ -70,7 +70,8 @@ impl<E: Copy + PartialEq, T: Copy + PartialEq> Turns<E, T> {
     }
 
     /// Whether the callback of `event` runs in another thread than `thread`.
-    fn runs_elsewhere(&self, event: E, thread: T) -> bool {
+    #[must_use]
+    pub fn runs_elsewhere(&self, event: E, thread: T) -> bool {
         self.running == Some(event) && self.looper != Some(thread)
     }
 }

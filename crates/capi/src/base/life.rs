@@ -11,8 +11,8 @@ use ferrevent_sys::{SignalInbox, monotonic};
 use ferrevent_threads::Turns;
 
 use super::lone::Lone;
-use super::room::Room;
 use super::run::run_step;
+use super::stock::{Returned, Stock};
 use super::{Inner, Task, event_base};
 use crate::config::event_config;
 use crate::lock::Leaf;
@@ -55,11 +55,12 @@ pub(crate) fn new_base(config: &event_config) -> *mut event_base {
         freed: false,
         options: config.driver_options(),
         complaints: Vec::new(),
+        stock: Stock::default(),
     };
     retired::take(event_base {
         leaf,
         lone: Lone::default(),
-        room: Room::default(),
+        returned: Returned::default(),
         inner: UnsafeCell::new(Some(inner)),
     })
 }
@@ -189,8 +190,7 @@ mod retired {
     /// `base` is live, and not used any more.
     pub(super) unsafe fn put(base: *mut event_base) {
         // SAFETY: by this function's contract.
-        let inner = unsafe { (*(*base).inner.get()).take() };
-        drop(inner);
+        drop(unsafe { event_base::take_inner(base) });
         let mut retired = RETIRED.lock().unwrap_or_else(PoisonError::into_inner);
         retired.push_back(Pointer(base));
     }

@@ -38,8 +38,11 @@ impl event_base {
     pub(crate) unsafe fn is_elsewhere(this: *mut Self) -> bool {
         // SAFETY: by this function's contract.
         let base = unsafe { &*this };
+        if base.leaf.is_some() {
+            return false;
+        }
         let looper = base.lone.looper.load(Ordering::Relaxed);
-        looper != NO_THREAD && base.leaf.is_none() && looper != this_thread()
+        looper != NO_THREAD && looper != this_thread()
     }
 
     /// As [`is_elsewhere`](Self::is_elsewhere). The first time there is a line in the log.

@@ -10,9 +10,9 @@ mod fork;
 mod life;
 mod lone;
 mod query;
-mod room;
 mod run;
 mod running;
+mod stock;
 mod wait;
 
 use std::cell::UnsafeCell;
@@ -22,7 +22,7 @@ use std::ptr;
 use std::time::Duration;
 
 use ferrevent_core::driver::{Driver, Ready};
-use ferrevent_core::{Core, Dirs, EventKey, Host, SignalChange};
+use ferrevent_core::{Clock, Core, Dirs, EventKey, Host, SignalChange, Slot};
 use ferrevent_sys::{SignalInbox, System, Waker, monotonic};
 use ferrevent_threads::Turns;
 use libc::timeval;
@@ -31,11 +31,11 @@ use crate::abi::event;
 use crate::buffer::evbuffer;
 use crate::bufferevent::Bev;
 use crate::dns::evdns_request;
-use crate::event::Once;
+use crate::event::{Block, InBlocks, Once};
 use crate::lock::Leaf;
 use crate::log;
 use lone::Lone;
-use room::Room;
+use stock::{Returned, Stock};
 
 pub use control::*;
 pub use fork::*;
@@ -43,6 +43,7 @@ pub use life::*;
 pub use query::*;
 pub use run::*;
 pub(crate) use running::wait_for_callback;
+pub(crate) use stock::{give_back_found, renew};
 
 /// The cookies of the C library are addresses.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,6 +53,14 @@ impl Host for CHost {
     type Event = Address<event>;
     type Stream = Address<Bev>;
     type Task = Task;
+    type Block = Block;
+    type Slots = InBlocks<Slot>;
+    type Clocks = InBlocks<Clock>;
+
+    #[inline]
+    fn event_in(slots: &Self::Slots, event: u32) -> Option<Self::Event> {
+        slots.event(event).map(Address)
+    }
 }
 
 /// Where a C object is.
@@ -92,7 +101,7 @@ pub(crate) enum Task {
 pub struct event_base {
     leaf: Option<Leaf>,
     lone: Lone,
-    room: Room,
+    returned: Returned,
     /// `None` once the base has been freed.
     inner: UnsafeCell<Option<Inner>>,
 }
@@ -123,6 +132,7 @@ pub(crate) struct Inner {
     options: ferrevent_sys::Options,
     /// Lines for the log, whose function is the program's: it runs when nothing is borrowed any more.
     complaints: Vec<String>,
+    stock: Stock,
 }
 
 impl event_base {
@@ -170,6 +180,22 @@ impl event_base {
             tell(complaints);
         }
         Some(result)
+    }
+
+    /// As [`try_with`](Self::try_with), but what is to be written to the log waits for the next call, so that no user code
+    /// runs in this one. For callers that hold a lock.
+    ///
+    /// # Safety
+    /// As [`with`](Self::with).
+    pub(crate) unsafe fn try_with_quietly<R>(
+        this: *mut Self,
+        f: impl FnOnce(&mut Inner) -> R,
+    ) -> Option<R> {
+        // SAFETY: the memory of a base stays one; `leaf` does not change while it is in use.
+        let _held = unsafe { (*this).leaf.as_ref() }.map(Leaf::hold);
+        // SAFETY: as in `try_with`.
+        let inner = unsafe { (*(*this).inner.get()).as_mut() }?;
+        Some(f(inner))
     }
 
     /// Whether several threads may use the base at once.

@@ -90,6 +90,12 @@ impl Inner {
         }
     }
 
+    /// Whether the event's callback runs in another thread: whoever frees the event waits for that.
+    #[inline]
+    pub(crate) fn runs_elsewhere(&self, ev: *mut event) -> bool {
+        self.turns.running() == Some(ev) && self.turns.runs_elsewhere(ev, this_thread())
+    }
+
     /// The callback that ran has returned: whoever waits for that goes on.
     pub(super) fn finish_running(&mut self, base: *mut event_base) {
         if !self.turns.end_callback() {

@@ -58,7 +58,7 @@ use crate::base::{Inner, event_base};
 use crate::buffer::{self, BufferSide, evbuffer};
 use crate::config::event_config;
 use crate::dns::evdns_request;
-use crate::event::event_assign;
+use crate::event::assign_own;
 use crate::lock::{self, Held, Lock};
 
 /// How bytes move. The C library leaves `SIGPIPE` to the program, as libevent does.
@@ -209,8 +209,8 @@ unsafe fn set_public_fd(bev: *mut Bev, fd: Fd) {
     // SAFETY: the caller's bufferevent is live, and nothing waits on these events.
     unsafe {
         let base = (*bev).public.ev_base;
-        event_assign(&raw mut (*bev).public.ev_read, base, fd, 0x12, None, arg);
-        event_assign(&raw mut (*bev).public.ev_write, base, fd, 0x14, None, arg);
+        assign_own(&raw mut (*bev).public.ev_read, base, fd, 0x12, None, arg);
+        assign_own(&raw mut (*bev).public.ev_write, base, fd, 0x14, None, arg);
         tls::descriptor_changed(bev, fd);
     }
 }

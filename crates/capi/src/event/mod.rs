@@ -2,12 +2,15 @@
 //!
 //! The struct belongs to the program, which may embed it, copy it while it is idle, and let its memory go when it is
 //! neither pending nor active. All that the library keeps in it is the key of its slot in the base. A key is believed
-//! only if the slot's cookie is this very struct.
+//! only if the slot's cookie is this very struct. Events that `event_new` makes are in blocks of the library's, and
+//! have their slots in themselves (`block.rs`).
 
 mod assign;
+mod block;
 mod compat;
 mod fields;
 mod once;
+mod owners;
 mod pending;
 
 use std::ffi::{c_int, c_short, c_void};
@@ -22,9 +25,11 @@ use crate::base::{Address, Inner, event_base, key_of};
 use crate::{log, shared_timeout};
 
 pub use assign::*;
+pub(crate) use block::*;
 pub use compat::*;
 pub use fields::*;
 pub(crate) use once::*;
+pub(crate) use owners::*;
 pub use pending::*;
 
 const EVLIST_TIMEOUT: c_short = 0x01;
@@ -33,8 +38,54 @@ const EVLIST_ACTIVE: c_short = 0x08;
 pub(crate) const EVLIST_FINALIZING: c_short = 0x40;
 const EVLIST_INIT: c_short = 0x80;
 
-/// Stands in an initialised struct beside its key.
-const MAGIC: u64 = 0x6665_7272_6576_0001;
+/// What the memory of a struct is, which it says itself. Nothing depends on it that could do harm if it were wrong: a
+/// struct may be copied, and memory that was a struct be used for something else.
+#[derive(Clone, Copy)]
+enum Mark {
+    /// The program's.
+    Assigned = 1,
+    /// It was allocated for this event.
+    Alone,
+    /// In a block.
+    InBlock,
+    /// In a block, and freed.
+    Free,
+}
+
+impl Mark {
+    /// As the struct says it. A copy of the struct says something else.
+    #[inline]
+    fn of(self, ev: *const event) -> u64 {
+        0x6665_7272_6576_0000 ^ (ev.addr() as u64) << 4 ^ self as u64
+    }
+}
+
+/// Whether the event was freed, and has not been used again since.
+pub(crate) unsafe fn is_free(ev: *const event) -> bool {
+    // SAFETY: the caller's `ev` can be read.
+    unsafe { (*ev).ev_evcallback.mark == Mark::Free.of(ev) }
+}
+
+/// An event in a block is freed. From now on it has no base, so that functions refuse it.
+///
+/// # Safety
+/// It is neither pending nor active, and not used any more.
+#[inline]
+pub(crate) unsafe fn mark_free(ev: *mut event) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        (*ev).ev_evcallback.mark = Mark::Free.of(ev);
+        (*ev).ev_evcallback.key = 0;
+        (*ev).ev_evcallback.evcb_flags = 0;
+        (*ev).ev_base = ptr::null_mut();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn tell_freed(function: &'static str) {
+    log::warn(&format!("{function}: the event has been freed"));
+}
 
 #[inline]
 pub(crate) fn nanoseconds(tv: &timeval) -> u64 {
@@ -116,6 +167,7 @@ pub(crate) unsafe fn is_finalizing(ev: *const event) -> bool {
 }
 
 /// The event's key, if its slot is really its own.
+#[inline]
 pub(crate) unsafe fn known_key(inner: &Inner, ev: *mut event) -> Option<ferrevent_core::EventKey> {
     // SAFETY: the caller's `ev` is initialised.
     let key = key_of(unsafe { (*ev).ev_evcallback.key })?;
@@ -128,10 +180,13 @@ unsafe fn may_be_known(ev: *const event) -> bool {
     unsafe { event_base::is_shared((*ev).ev_base) || (*ev).ev_evcallback.key != 0 }
 }
 
+#[inline]
 unsafe fn spec_of(ev: *mut event) -> EventSpec<Address<event>> {
     // SAFETY: the caller's `ev` is initialised.
     unsafe {
         EventSpec {
+            // It may be another event's, or that of another base: the core looks.
+            place: (*ev).ev_evcallback.place,
             cookie: Address(ev),
             fd: (*ev).ev_fd,
             what: What::from_bits_truncate((*ev).ev_events as u16),
@@ -141,6 +196,7 @@ unsafe fn spec_of(ev: *mut event) -> EventSpec<Address<event>> {
 }
 
 /// Writes down what the base knows of the event.
+#[inline]
 unsafe fn note(ev: *mut event, key: Option<ferrevent_core::EventKey>, standing: Standing) {
     let stands = |standing_as| c_short::from(standing.contains(standing_as));
     let flags = EVLIST_INIT
@@ -159,7 +215,8 @@ pub(crate) unsafe fn base_of(ev: *mut event, function: &'static str) -> Option<*
     // SAFETY: the caller's `ev` is NULL or an initialised event.
     let base = unsafe { ev.as_ref() }.map_or(ptr::null_mut(), |ev| ev.ev_base);
     if base.is_null() {
-        tell_no_base(function);
+        // SAFETY: as above.
+        unsafe { tell_no_base(function, ev) };
         return None;
     }
     Some(base)
@@ -167,6 +224,10 @@ pub(crate) unsafe fn base_of(ev: *mut event, function: &'static str) -> Option<*
 
 #[cold]
 #[inline(never)]
-fn tell_no_base(function: &'static str) {
+unsafe fn tell_no_base(function: &'static str, ev: *const event) {
+    // SAFETY: the caller's `ev` is NULL or an initialised event.
+    if !ev.is_null() && unsafe { is_free(ev) } {
+        return tell_freed(function);
+    }
     log::warn(&format!("{function}: event has no event_base set."));
 }

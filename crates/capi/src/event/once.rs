@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_short, c_void};
 use ferrevent_core::What;
 use libc::timeval;
 
-use super::assign::assign;
+use super::assign::assign_own;
 use super::{event_active, event_add, nanoseconds};
 use crate::abi::{event, event_callback_fn, evutil_socket_t};
 use crate::base::{Inner, current, event_base};
@@ -59,7 +59,7 @@ pub(crate) unsafe fn once(
         }));
         let ev = &raw mut (*once).ev;
         let (fd, what) = if io == 0 { (-1, 0) } else { (fd, io) };
-        assign(ev, base, fd, what, Some(run_once), once.cast());
+        assign_own(ev, base, fd, what, Some(run_once), once.cast());
         event_base::with(base, |inner| {
             (*once).position = inner.onces.len();
             inner.onces.push(once);

@@ -12,7 +12,7 @@ use super::{
     tell_no_base, timeval_of,
 };
 use crate::abi::event;
-use crate::base::{Inner, event_base, wait_for_callback};
+use crate::base::{Address, Inner, event_base, key_of, wait_for_callback};
 use crate::debug;
 
 /// `event_add`: 0, or -1.
@@ -35,13 +35,21 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
             if is_finalizing(ev) {
                 return -1;
             }
-            let key = known_key(inner, ev);
-            if inner.core.is_added(key, timeout) {
-                return 0;
-            }
             if timeout.is_some() {
                 inner.refresh_clock();
             }
+            let key = key_of((*ev).ev_evcallback.key);
+            match (key, timeout) {
+                (Some(key), Some(timeout))
+                    if inner.core.move_timeout(key, Address(ev), timeout) =>
+                {
+                    inner.settle();
+                    return 0;
+                }
+                (Some(key), None) if inner.core.is_event_waiting(key, Address(ev)) => return 0,
+                _ => {}
+            }
+            let key = known_key(inner, ev);
             let (core, driver) = inner.parts();
             match core.add_event(key, spec_of(ev), timeout, driver) {
                 Ok(added) => {
@@ -122,7 +130,7 @@ pub(crate) unsafe fn del(ev: *mut event, wait: bool) -> c_int {
     unsafe {
         let base = (*ev).ev_base;
         if base.is_null() {
-            tell_no_base("event_del");
+            tell_no_base("event_del", ev);
             return -1;
         }
         debug::check_set_up(ev, "event_del");
@@ -131,8 +139,8 @@ pub(crate) unsafe fn del(ev: *mut event, wait: bool) -> c_int {
         }
         event_base::try_with(base, |inner| {
             inner.cancel_calls(ev);
-            if let Some(key) = known_key(inner, ev) {
-                inner.core.del_event(key);
+            let key = key_of((*ev).ev_evcallback.key);
+            if key.is_some_and(|key| inner.core.del_event_of(key, Address(ev))) {
                 note(ev, None, Standing::empty());
                 inner.settle();
             }

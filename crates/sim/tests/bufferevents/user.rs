@@ -198,6 +198,7 @@ impl Tester {
             fd: -1,
             what: What::TIMEOUT,
             priority: 0,
+            place: 0,
         };
         let key = shell.core.add_event(None, timer, Some(within), None);
         let key = key

@@ -9,12 +9,21 @@ use std::io;
 use std::time::Duration;
 
 use ferrevent_core::driver::{Driver, Fd, Ready};
-use ferrevent_core::{AddError, EventInfo, EventKey, EventSpec, Fired, LoopEnd, LoopFlags, What};
+use ferrevent_core::{
+    AddError, BLOCK, EventInfo, EventKey, EventSpec, Fired, LoopEnd, LoopFlags, Place, What,
+};
 use ferrevent_sim::{Faults, Peer, Random, World};
 
 use crate::model::Model;
 use crate::recorder::{Recorder, Shared};
 use crate::shell::{Shell, User};
+
+/// Where an event is kept that has a place: every other one.
+fn place_of(id: usize) -> u32 {
+    let id = id as u32;
+    let place = Place::new(id / BLOCK, id % BLOCK);
+    place.expect("there are few").number()
+}
 
 /// A user of events who does anything at any time.
 struct Tester {
@@ -35,6 +44,7 @@ impl Tester {
             .core
             .set_priorities(priorities)
             .expect("nothing is active");
+        shell.core.put_block(0, Some(()), false);
         let mut tester = Self {
             random: Random::new(seed ^ 0x5eed),
             model: Model::new(edge),
@@ -63,6 +73,7 @@ impl Tester {
             fd: event.fd,
             what: event.what,
             priority: event.priority,
+            place: if id % 2 == 1 { place_of(id) } else { 0 },
         }
     }
 
@@ -362,6 +373,7 @@ fn calls(what: What, edge: bool) -> [u32; 2] {
         fd,
         what: what | What::READ | What::PERSIST,
         priority: 0,
+        place: 0,
     };
     let driver: Option<&mut dyn Driver> = Some(&mut *shell.driver);
     shell

@@ -9,8 +9,8 @@ use std::time::Duration;
 use ferrevent_core::buffer::Buffer;
 use ferrevent_core::driver::{Driver, Fd, Features, Interest, Kind, Ready, Token, Transport};
 use ferrevent_core::{
-    Callbacks, Core, Fired, Host, Io, LoopEnd, LoopFlags, Options, Step, StreamEvent, StreamKey,
-    timeout_until,
+    BLOCK, Callbacks, Clock, Core, Fired, Host, Io, LoopEnd, LoopFlags, Options, Place, Places,
+    Step, StreamEvent, StreamKey, timeout_until,
 };
 use ferrevent_sim::{SimDriver, SimTransport, World};
 
@@ -22,6 +22,53 @@ impl Host for Ids {
     type Event = usize;
     type Stream = usize;
     type Task = usize;
+    type Block = ();
+    type Slots = Memory<ferrevent_core::Slot>;
+    type Clocks = Memory<Clock>;
+
+    fn event_in(slots: &Memory<ferrevent_core::Slot>, event: u32) -> Option<usize> {
+        slots.position(event)
+    }
+}
+
+/// Memory for events, which are known by their numbers in it.
+#[derive(Debug)]
+pub(crate) struct Memory<T>(Vec<T>);
+
+impl<T> Default for Memory<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Memory<T> {
+    fn position(&self, event: u32) -> Option<usize> {
+        let place = Place::from_number(event)?;
+        let position = (place.block() * BLOCK + place.position()) as usize;
+        (position < self.0.len()).then_some(position)
+    }
+}
+
+impl<T: Default + std::fmt::Debug> Places<T> for Memory<T> {
+    type Block = ();
+
+    fn put(&mut self, number: u32, block: Option<()>) {
+        assert!(block.is_some() && number == self.blocks(), "it only grows");
+        let len = self.0.len() + BLOCK as usize;
+        self.0.resize_with(len, T::default);
+    }
+
+    fn get(&self, event: u32) -> Option<&T> {
+        self.position(event).map(|position| &self.0[position])
+    }
+
+    fn get_mut(&mut self, event: u32) -> Option<&mut T> {
+        self.position(event).map(|position| &mut self.0[position])
+    }
+
+    fn blocks(&self) -> u32 {
+        self.0.len() as u32 / BLOCK
+    }
 }
 
 /// What a transfer came to.
