@@ -15,12 +15,27 @@ static void *dispatches(void *base) {
     return NULL;
 }
 
+static void tells(evutil_socket_t fd, short what, void *told) {
+    (void)fd;
+    (void)what;
+    send_all(*(int *)told, "x", 1);
+}
+
+/* Returns when the loop runs: an event_base_loopbreak before is forgotten when it begins. */
 static void begin(struct scene *scene) {
+    int told[2];
     CHECK(evthread_use_pthreads() == 0);
+    unix_pair(told);
     scene->base = new_base();
+    struct event *begun = new_event(scene->base, -1, 0, tells, &told[1]);
+    event_active(begun, EV_READ, 1);
     scene->keeps = new_event(scene->base, -1, EV_PERSIST, traced, "keeps");
     CHECK(add_ms(scene->keeps, 100000) == 0);
     CHECK(pthread_create(&scene->thread, NULL, dispatches, scene->base) == 0);
+    await_readable(told[0]);
+    event_free(begun); /* waits for its callback */
+    close(told[0]);
+    close(told[1]);
 }
 
 static void end(struct scene *scene) {
