@@ -1,11 +1,12 @@
 //! `event_base_init_common_timeout`: a `timeval` that stands for a timeout which many events share.
 //!
-//! libevent keeps such events in a queue of their own, because moving one in its heap is dear. Here every timer is
-//! moved in O(1), and equal ones run in the order in which they were started: all that is left is the marked `timeval`.
+//! libevent keeps such events in a queue of their own, and so does the core; but it goes by the timeout itself, so that the
+//! mark of the `timeval` is only for programs that look at it, and need not be given.
 
 use libc::timeval;
 
 use crate::base::event_base;
+use crate::event::nanoseconds;
 use crate::log;
 
 /// What a marked `tv_usec` holds: the mark, which timeout of the base it is, the microseconds.
@@ -55,6 +56,11 @@ pub unsafe extern "C" fn event_base_init_common_timeout(
                 );
                 return std::ptr::null();
             }
+            let timeout = timeval {
+                tv_sec: wanted.0,
+                tv_usec: wanted.1,
+            };
+            inner.core.share_timeout(nanoseconds(&timeout));
             known.push(Box::new(timeval {
                 tv_sec: wanted.0,
                 tv_usec: wanted.1 | MARK | (known.len() as i64) << INDEX_SHIFT,

@@ -198,18 +198,6 @@ pub(crate) fn push_slowly_growing<T>(table: &mut Vec<T>, value: T) {
     table.push(value);
 }
 
-/// Makes room for so many values in all, and as many more as [`push_slowly_growing`] would.
-pub(crate) fn reserve_slowly_growing<T>(table: &mut Vec<T>, len: usize) {
-    if len <= table.capacity() {
-        return;
-    }
-    if len * size_of::<T>() >= LARGE {
-        table.reserve_exact(len + len / part::<T>() - table.len());
-    } else {
-        table.reserve(len - table.len());
-    }
-}
-
 #[cold]
 fn grow<T>(table: &mut Vec<T>) {
     if table.len() * size_of::<T>() >= LARGE {

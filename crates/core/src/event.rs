@@ -149,6 +149,12 @@ impl<H: Host> Core<H> {
         own.is_some_and(|(_, slot)| slot.state.contains(Standing::INSERTED))
     }
 
+    /// Many events will be added with this timeout, in nanoseconds: they need not be kept in order with all others
+    /// (`event_base_init_common_timeout`). It changes nothing but what they cost.
+    pub fn share_timeout(&mut self, timeout: u64) {
+        self.timers.share(timeout);
+    }
+
     /// What [`add_event`](Self::add_event) does most often, and quickly: moves the deadline of an event that is added with
     /// one, is not active, and has this cookie. Returns whether it did.
     #[inline]
@@ -164,7 +170,7 @@ impl<H: Host> Core<H> {
             self.timers.set_event_interval(index, timeout);
         }
         let deadline = self.now.saturating_add(timeout);
-        self.timers.move_event(index, deadline);
+        self.timers.move_event(index, timeout, deadline);
         true
     }
 
@@ -236,7 +242,7 @@ impl<H: Host> Core<H> {
         self.pending += 1;
         self.timed_only += 1;
         let deadline = self.now.saturating_add(timeout);
-        self.timers.set_event(index, deadline);
+        self.timers.start_event(index, timeout, deadline);
         self.note_peak();
         added
     }
@@ -514,20 +520,21 @@ impl<H: Host> Core<H> {
             let node = std::mem::replace(&mut slot.node, NO_NODE);
             self.active.remove(node);
         }
-        self.set_event_timer(index, deadline);
+        self.set_event_timer(index, timeout, deadline);
     }
 
     #[inline(always)]
-    fn set_event_timer(&mut self, index: u32, deadline: u64) {
+    fn set_event_timer(&mut self, index: u32, timeout: u64, deadline: u64) {
         let slot = self.events.at_mut(index);
-        if !slot.state.contains(Standing::TIMED) {
-            slot.state |= Standing::TIMED;
-            if !slot.state.contains(Standing::INSERTED) {
-                self.pending += 1;
-                self.timed_only += 1;
-            }
+        if slot.state.contains(Standing::TIMED) {
+            return self.timers.move_event(index, timeout, deadline);
         }
-        self.timers.set_event(index, deadline);
+        slot.state |= Standing::TIMED;
+        if !slot.state.contains(Standing::INSERTED) {
+            self.pending += 1;
+            self.timed_only += 1;
+        }
+        self.timers.start_event(index, timeout, deadline);
     }
 
     /// A persistent event's timeout counts from the deadline that has passed, or from now if something else happened.
@@ -542,7 +549,7 @@ impl<H: Host> Core<H> {
         } else {
             from_now
         };
-        self.set_event_timer(index, deadline);
+        self.set_event_timer(index, interval, deadline);
     }
 
     /// Takes the event out of everything that waits for it, but not out of the active queue.

@@ -4,7 +4,6 @@
 //! fill one line, and which of them comes first is found without a branch. And what is due at once is not taken out one
 //! by one: it is gathered, sorted, and the heap put in order once.
 
-use crate::arena::reserve_slowly_growing;
 use crate::spread;
 
 /// A moment, and what it belongs to. Of equal moments the one with the earlier order comes first.
@@ -22,9 +21,16 @@ pub(crate) struct Entry {
 pub(crate) struct Heap {
     /// From [`ROOT`] on; empty, or begins with fillers.
     entries: Vec<Entry>,
+    /// There are or will be so many timers, for which room is kept.
+    room: usize,
+    /// Memory for so many entries has been fetched.
+    touched: usize,
     /// Taken out of the entries by [`gather`](Self::gather), and still of the heap: the earliest is the last.
     due: Vec<Entry>,
 }
+
+/// Room for so many entries is kept.
+const KEPT: usize = 16 << 10;
 
 /// If more than one of so many entries is due, they are gathered by going through all.
 const FEW: usize = 8;
@@ -43,9 +49,18 @@ impl Heap {
         self.entries.len().saturating_sub(ROOT)
     }
 
-    /// Makes room for so many entries.
+    /// Makes room for so many entries, or gives up what was made for more.
     pub(crate) fn make_room(&mut self, entries: usize) {
-        reserve_slowly_growing(&mut self.entries, entries + ROOT);
+        self.room = entries;
+        if entries > self.touched {
+            self.touched = with_reserve(entries);
+            let len = self.entries.len();
+            self.entries.reserve_exact(self.touched + ROOT - len);
+            // Writing fetches the memory.
+            self.entries.resize(self.touched + ROOT, Entry::default());
+            self.entries.truncate(len);
+        }
+        self.shrink();
     }
 
     #[inline]
@@ -70,7 +85,11 @@ impl Heap {
     #[inline]
     pub(crate) fn pop_due(&mut self, now: u64) -> Option<Entry> {
         let Some(waiting) = self.entries.get(ROOT).filter(|entry| entry.deadline <= now) else {
-            return self.due.pop_if(|due| due.deadline <= now);
+            let due = self.due.pop_if(|due| due.deadline <= now);
+            if due.is_none() {
+                self.shrink();
+            }
+            return due;
         };
         let waiting = *waiting;
         if let Some(due) = self.due.pop_if(|due| before(due, &waiting)) {
@@ -89,27 +108,26 @@ impl Heap {
     #[inline(never)]
     fn gather(&mut self, now: u64) {
         if let Some(positions) = self.few_due(now) {
+            let mut due = Vec::with_capacity(positions.len());
             // What is put in the place of one that goes down is due by no means, and what is above it goes next.
             for &position in positions.iter().rev() {
-                self.due.push(self.entries.swap_remove(position));
+                due.push(self.entries.swap_remove(position));
                 if position < self.entries.len() {
                     self.sift_down(position);
                 }
             }
+            self.due = spread::sort(due);
         } else {
-            let due = &mut self.due;
+            let all = self.entries[ROOT..].iter().copied();
+            self.due = spread::sorted(all.filter(|entry| entry.deadline <= now));
             let mut position = 0;
             self.entries.retain(|entry| {
                 position += 1;
-                let stays = position <= ROOT || entry.deadline > now;
-                if !stays {
-                    due.push(*entry);
-                }
-                stays
+                position <= ROOT || entry.deadline > now
             });
             self.restore();
         }
-        spread::sort(&mut self.due);
+        self.shrink();
     }
 
     /// Where the entries are that are due at `now`, in ascending order; `None` if it is quicker to look at all.
@@ -173,6 +191,7 @@ impl Heap {
         {
             self.replace_root(last);
         }
+        self.shrink();
     }
 
     /// Puts another entry in the place of the top, and makes it stand where it belongs; there must be one.
@@ -199,6 +218,36 @@ impl Heap {
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.due.clear();
+        self.shrink();
+    }
+
+    /// Gives memory back that few entries have been left in.
+    #[inline]
+    fn shrink(&mut self) {
+        let loose = |table: &Vec<Entry>| {
+            let has = table.capacity();
+            has > KEPT && table.len() < has / 4
+        };
+        let roomy = self.entries.capacity() > 2 * self.room;
+        if loose(&self.due) || roomy && loose(&self.entries) {
+            self.shrink_large();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn shrink_large(&mut self) {
+        self.due.shrink_to((2 * self.due.len()).max(KEPT));
+        let needed = (2 * self.entries.len()).max(with_reserve(self.room));
+        let needed = needed.max(KEPT);
+        self.entries.shrink_to(needed + ROOT);
+        self.touched = self.touched.min(needed);
+    }
+
+    /// For how many entries it has memory.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.entries.capacity() + self.due.capacity()
     }
 
     /// Drops all entries of which `keep` says no.
@@ -210,6 +259,7 @@ impl Heap {
         });
         self.due.retain(keep);
         self.restore();
+        self.shrink();
     }
 
     /// Makes a heap of the entries, in whatever order they stand.
@@ -267,13 +317,21 @@ impl Heap {
     }
 }
 
+/// For how many entries room is made where there are so many to come: a few more, so that it is not made for each.
+pub(crate) const fn with_reserve(entries: usize) -> usize {
+    let part = entries / 4;
+    let few = if entries < 1024 { entries } else { 1024 };
+    entries + if part > few { part } else { few }
+}
+
 #[inline]
 fn first_child(position: usize) -> usize {
     4 * (position - ROOT) + ROOT + 1
 }
 
+/// Whether `a` comes first.
 #[inline]
-fn before(a: &Entry, b: &Entry) -> bool {
+pub(crate) fn before(a: &Entry, b: &Entry) -> bool {
     let order = (a.order.wrapping_sub(b.order) as i32) < 0;
     (a.deadline < b.deadline) | ((a.deadline == b.deadline) & order)
 }
@@ -302,6 +360,68 @@ mod tests {
             4 => (0u64..400, 0usize..60).prop_map(|(now, times)| Op::PopDue(now, times)),
             1 => Just(Op::KeepOdd),
         ]
+    }
+
+    /// As many as stand for timers that came and went.
+    const MANY: u32 = 100_000;
+
+    fn full() -> Heap {
+        let mut heap = Heap::default();
+        for order in 1..=MANY {
+            let deadline = u64::from(order.wrapping_mul(7919) % MANY);
+            heap.push(Entry {
+                deadline,
+                order,
+                id: order,
+            });
+        }
+        assert!(heap.room() >= MANY as usize);
+        heap
+    }
+
+    #[test]
+    fn room_for_those_to_come_is_kept_until_there_are_fewer() {
+        let mut heap = full();
+        heap.make_room(MANY as usize);
+        heap.clear();
+        let kept = heap.room();
+        assert!(kept >= MANY as usize);
+        for order in 1..=MANY {
+            heap.push(Entry {
+                deadline: 7,
+                order,
+                id: 0,
+            });
+        }
+        while heap.pop_due(7).is_some() {}
+        assert!(heap.entries.capacity() == kept);
+        heap.make_room(100);
+        assert!(heap.room() <= 2 * (KEPT + ROOT));
+    }
+
+    #[test]
+    fn memory_is_given_back() {
+        let mut removed = full();
+        removed.clear();
+        let mut swept = full();
+        swept.retain(|entry| entry.id % 16 == 0);
+        let mut popped = full();
+        while popped.len() > 0 {
+            popped.pop();
+        }
+        let mut due = full();
+        while due.pop_due(u64::from(MANY)).is_some() {}
+        let mut mostly_due = full();
+        while mostly_due.pop_due(u64::from(MANY - 99)).is_some() {}
+        assert_eq!(mostly_due.len(), 98);
+        for heap in [removed, swept, popped, due, mostly_due] {
+            assert!(
+                heap.room() <= 2 * (KEPT + ROOT),
+                "{} entries in {}",
+                heap.len(),
+                heap.room()
+            );
+        }
     }
 
     proptest! {

@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod active;
+mod agenda;
 pub mod arena;
 mod base;
 pub mod buffer;
@@ -27,6 +28,7 @@ mod event;
 mod fds;
 mod flags;
 mod heap;
+mod lanes;
 mod looper;
 mod places;
 mod slots;

@@ -13,35 +13,49 @@ const FEW: usize = 32;
 /// With more, what is dealt out would not be in the cache.
 const MOST_BUCKETS: usize = 4096;
 
-/// Puts the earliest last.
-pub(crate) fn sort(entries: &mut Vec<Entry>) {
-    // The orders count from one that is as good as any: those of the living are close together.
-    let origin = entries.first().map_or(0, |entry| entry.order);
-    if entries.len() <= FEW {
-        return sort_part(entries, origin);
+/// Puts the earliest last: in this order they are popped from the end.
+pub(crate) fn sort(mut entries: Vec<Entry>) -> Vec<Entry> {
+    if entries.len() > FEW {
+        return sorted(entries.into_iter());
     }
-    let deadlines = entries.iter().map(|entry| entry.deadline);
-    let (first, last) = deadlines.fold((u64::MAX, 0), |(first, last), deadline| {
-        (first.min(deadline), last.max(deadline))
-    });
-    let buckets = entries.len().next_power_of_two().min(MOST_BUCKETS);
+    let origin = entries.first().map_or(0, |entry| entry.order);
+    sort_part(&mut entries, origin);
+    entries
+}
+
+/// As [`sort`].
+pub(crate) fn sorted(entries: impl Iterator<Item = Entry> + Clone) -> Vec<Entry> {
+    // The orders count from one that is as good as any: those of the living are close together.
+    let origin = entries.clone().next().map_or(0, |entry| entry.order);
+    let (mut len, mut first, mut last) = (0, u64::MAX, 0);
+    for entry in entries.clone() {
+        len += 1;
+        first = first.min(entry.deadline);
+        last = last.max(entry.deadline);
+    }
+    if len <= FEW {
+        let mut all: Vec<Entry> = entries.collect();
+        sort_part(&mut all, origin);
+        return all;
+    }
+    let buckets = len.next_power_of_two().min(MOST_BUCKETS);
     let shift = (u64::BITS - (last - first).leading_zeros()).saturating_sub(buckets.ilog2());
     // The latest come first.
     let bucket = |entry: &Entry| ((last - entry.deadline) >> shift) as usize;
 
     // How many are in a bucket, then where the next one of it goes.
     let mut places = vec![0_u32; buckets];
-    for entry in &*entries {
-        places[bucket(entry)] += 1;
+    for entry in entries.clone() {
+        places[bucket(&entry)] += 1;
     }
     let mut begin = 0;
     for place in &mut places {
         begin += std::mem::replace(place, begin);
     }
-    let mut dealt = vec![Entry::default(); entries.len()];
-    for entry in &*entries {
-        let place = &mut places[bucket(entry)];
-        dealt[*place as usize] = *entry;
+    let mut dealt = vec![Entry::default(); len];
+    for entry in entries {
+        let place = &mut places[bucket(&entry)];
+        dealt[*place as usize] = entry;
         *place += 1;
     }
     // Now they say where a bucket ends.
@@ -53,7 +67,7 @@ pub(crate) fn sort(entries: &mut Vec<Entry>) {
         }
         begin = end;
     }
-    *entries = dealt;
+    dealt
 }
 
 fn sort_part(entries: &mut [Entry], origin: u32) {
@@ -92,8 +106,7 @@ mod tests {
             expected.sort_unstable_by(|a, b| b.cmp(a));
             let half = entries.len() / 2;
             entries.rotate_left(half);
-            sort(&mut entries);
-            let sorted: Vec<_> = entries.iter().map(|e| (e.deadline, e.id)).collect();
+            let sorted: Vec<_> = sort(entries).iter().map(|e| (e.deadline, e.id)).collect();
             prop_assert_eq!(sorted, expected);
         }
     }

@@ -2,31 +2,33 @@
 //!
 //! By hand, because the order of equal deadlines is observable through the C API, and because nothing but the heap's
 //! own array may be touched on the way: with 10^6 timers every other line of memory is a miss. So a timer does not know
-//! where it stands in the heap. Removing one only clears a bit, moving one later only notes the new deadline (an idle
+//! where it stands in the heap. Removing one only makes a note of it, moving one later only notes the new deadline (an idle
 //! timeout moves on every read), moving one earlier adds a second entry; entries that do not tell the truth any more
 //! are put right or dropped when they come to the top, and swept out when they are the majority.
 
 use std::num::NonZeroU32;
 
+use crate::agenda::Agenda;
 use crate::arena::push_slowly_growing;
-use crate::heap::{Entry, Heap};
-use crate::places::{BLOCK, Place, Places};
+use crate::heap::Entry;
+use crate::places::{BLOCK, Places};
 
 /// The timers of a base: each event has one by its number, others are made and removed.
 #[derive(Debug)]
 pub(crate) struct Timers<T, C> {
-    heap: Heap,
+    agenda: Agenda,
     /// Of the events that have a place.
     places: C,
     /// Of the others, by their slots, as far as any of them has had a timeout.
     events: Vec<Clock>,
-    running: Running,
     /// How many places were made for timers.
     expected: usize,
     others: Vec<Other<T>>,
     /// Of the others, those that are not in use.
     free: Vec<u32>,
     len: usize,
+    /// After so many more pushes it is looked whether most entries stand for nothing.
+    unlooked: usize,
     next_order: u32,
 }
 
@@ -42,15 +44,8 @@ pub(crate) enum Expired<T> {
     Other(T),
 }
 
-/// Which events' timers run, by bits: stopping one touches nothing else, and this is small enough for a cache.
-#[derive(Debug, Default)]
-struct Running {
-    placed: Vec<u64>,
-    others: Vec<u64>,
-}
-
 /// The timer of an event; opaque to shells, which have memory for it where an event has a
-/// [`Place`]. Any bytes are a clock.
+/// [`Place`](crate::Place). Any bytes are a clock.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clock {
@@ -60,8 +55,8 @@ pub struct Clock {
     interval: u64,
     /// Order of arming among equal deadlines.
     order: u32,
-    /// The order of the heap's entry that stands for this timer while it runs, and is never later than its deadline;
-    /// of another timer than an event's, [`REMOVED`] while it does not run.
+    /// The order of the entry that stands for this timer while it runs, and is never later than its deadline. While it does
+    /// not run, no entry has it: it is [`REMOVED`] then, if the clock has not been written to by others.
     entry: u32,
 }
 
@@ -76,6 +71,9 @@ const REMOVED: u32 = 0;
 
 /// In an entry's `id`: one of the other timers.
 const OTHER: u32 = 1 << 31;
+
+/// Room for so many others is kept when none is left.
+const KEPT: usize = 1024;
 
 /// So few entries are never worth a sweep.
 const SWEEP_FROM: usize = 64;
@@ -94,14 +92,14 @@ impl TimerId {
 impl<T: Copy, C: Places<Clock>> Timers<T, C> {
     pub(crate) fn new() -> Self {
         Self {
-            heap: Heap::default(),
+            agenda: Agenda::default(),
             places: C::default(),
             events: Vec::new(),
-            running: Running::default(),
             expected: 0,
             others: Vec::new(),
             free: Vec::new(),
             len: 0,
+            unlooked: SWEEP_FROM,
             next_order: REMOVED,
         }
     }
@@ -109,16 +107,15 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
     /// A block of places comes, or goes. No timer of one that goes runs.
     pub(crate) fn put_block(&mut self, number: u32, block: Option<C::Block>, timers: bool) {
         self.places.put(number, block);
-        self.running.make_room(number);
         if !timers {
             return;
         }
-        if block.is_some() {
-            self.expected += BLOCK as usize;
-            self.heap.make_room(self.expected);
+        self.expected = if block.is_some() {
+            self.expected + BLOCK as usize
         } else {
-            self.expected = self.expected.saturating_sub(BLOCK as usize);
-        }
+            self.expected.saturating_sub(BLOCK as usize)
+        };
+        self.agenda.make_room(self.expected);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -130,38 +127,44 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
         self.len
     }
 
-    /// Starts the timer of an event, or moves it as if it had been removed first.
-    #[inline(always)]
-    pub(crate) fn set_event(&mut self, slot: u32, deadline: u64) {
-        let order = self.take_order();
-        let runs = self.running.set(slot);
-        self.len += usize::from(!runs);
-        if self.clock_of_event(slot).move_to(runs, deadline, order) {
-            self.push(Entry {
-                deadline,
-                order,
-                id: slot,
-            });
-        }
+    /// Many timers will have this timeout.
+    pub(crate) fn share(&mut self, timeout: u64) {
+        self.agenda.share(timeout);
     }
 
-    /// Moves the timer of an event, which must run.
+    /// Starts the timer of an event, which must not run. `timeout` is what has been added to some moment, to make the
+    /// deadline.
+    #[inline(always)]
+    pub(crate) fn start_event(&mut self, event: u32, timeout: u64, deadline: u64) {
+        self.len += 1;
+        self.set_event(event, false, timeout, deadline);
+    }
+
+    /// Moves the timer of an event, which must run, as if it had been removed and started again.
     #[inline]
-    pub(crate) fn move_event(&mut self, event: u32, deadline: u64) {
+    pub(crate) fn move_event(&mut self, event: u32, timeout: u64, deadline: u64) {
+        self.set_event(event, true, timeout, deadline);
+    }
+
+    /// Whether it `runs` is the caller's to know: a clock that does not run may hold anything.
+    #[inline(always)]
+    fn set_event(&mut self, id: u32, runs: bool, timeout: u64, deadline: u64) {
         let order = self.take_order();
-        if self.clock_of_event(event).move_to(true, deadline, order) {
-            self.push(Entry {
+        if self.clock_of_event(id).move_to(runs, deadline, order) {
+            self.count_push();
+            let entry = Entry {
                 deadline,
                 order,
-                id: event,
-            });
+                id,
+            };
+            self.agenda.push_timeout(timeout, entry);
         }
     }
 
     /// Stops the timer of an event, which must run.
     #[inline]
     pub(crate) fn remove_event(&mut self, slot: u32) {
-        self.running.clear(slot);
+        self.clock_of_event(slot).entry = REMOVED;
         self.count_removed();
     }
 
@@ -207,7 +210,8 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
         let earlier = clock.move_to(runs, deadline, order);
         self.len += usize::from(!runs);
         if earlier {
-            self.push(Entry {
+            self.count_push();
+            self.agenda.push(Entry {
                 deadline,
                 order,
                 id: id.index() as u32 | OTHER,
@@ -227,19 +231,14 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
 
     /// The earliest deadline.
     pub(crate) fn next_deadline(&mut self) -> Option<u64> {
-        while let Some(top) = self.heap.top() {
-            if !self.runs(top.id) {
-                self.heap.pop();
-                continue;
-            }
-            let clock = self.clock(top.id);
-            if clock.entry != top.order {
-                self.heap.pop();
-            } else if clock.order == top.order {
-                return Some(top.deadline);
-            } else {
-                let moved = clock.take_entry(top.id);
-                self.heap.replace_top(moved);
+        while let Some(top) = self.agenda.top() {
+            match self.clock_of(&top) {
+                None => self.agenda.pop(),
+                Some(clock) if clock.order == top.order => return Some(top.deadline),
+                Some(clock) => {
+                    let moved = clock.take_entry(top.id);
+                    self.agenda.replace_top(moved);
+                }
             }
         }
         None
@@ -247,38 +246,32 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
 
     /// Takes out the earliest timer if it is due at `now`.
     pub(crate) fn expire(&mut self, now: u64) -> Option<Expired<T>> {
-        while let Some(entry) = self.heap.pop_due(now) {
+        while let Some(entry) = self.agenda.pop_due(now) {
             let id = entry.id;
-            if !self.runs(id) {
+            let Some(clock) = self.clock_of(&entry) else {
                 continue;
-            }
-            let clock = self.clock(id);
-            if clock.entry != entry.order {
-                continue;
-            }
+            };
             if clock.order != entry.order {
                 let moved = clock.take_entry(id);
-                self.heap.push(moved);
+                self.agenda.push(moved);
                 continue;
             }
+            clock.entry = REMOVED;
             if id & OTHER == 0 {
-                self.running.clear(id);
                 self.count_removed();
                 return Some(Expired::Event(id));
             }
             let index = id & !OTHER;
-            clock.entry = REMOVED;
-            self.count_removed();
+            let owner = self.others[index as usize].owner;
             self.free.push(index);
-            return Some(Expired::Other(self.others[index as usize].owner));
+            self.count_removed();
+            return Some(Expired::Other(owner));
+        }
+        // Removing timers leaves their entries behind, which nothing else may ever come upon.
+        if self.agenda.len() >= SWEEP_FROM && self.agenda.len() / 4 > self.len {
+            self.sweep();
         }
         None
-    }
-
-    /// Whether the timer of an entry may run; of the other timers their clock tells.
-    #[inline]
-    fn runs(&self, id: u32) -> bool {
-        id & OTHER != 0 || self.running.is_set(id)
     }
 
     #[inline]
@@ -311,44 +304,64 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
         &mut events[index]
     }
 
+    /// The clock that an entry stands for, if it still does.
     #[inline]
-    fn clock(&mut self, id: u32) -> &mut Clock {
-        if id & OTHER == 0 {
-            self.clock_of_event(id)
+    fn clock_of(&mut self, entry: &Entry) -> Option<&mut Clock> {
+        let clock = if entry.id & OTHER != 0 {
+            let index = (entry.id & !OTHER) as usize;
+            self.others.get_mut(index).map(|other| &mut other.clock)
+        } else if let Some(clock) = self.places.get_mut(entry.id) {
+            Some(clock)
         } else {
-            &mut self.others[(id & !OTHER) as usize].clock
-        }
+            self.events.get_mut(entry.id as usize)
+        };
+        clock.filter(|clock| clock.entry == entry.order)
     }
 
     #[inline]
     fn count_removed(&mut self) {
         self.len -= 1;
         if self.len == 0 {
-            self.heap.clear();
+            self.clear();
         }
     }
 
+    /// None runs any more.
+    fn clear(&mut self) {
+        self.agenda.clear();
+        self.others.clear();
+        self.free.clear();
+        if self.others.capacity() > KEPT {
+            self.others.shrink_to(KEPT);
+            self.free.shrink_to(KEPT);
+        }
+    }
+
+    /// To be called before an entry is pushed.
     #[inline(always)]
-    fn push(&mut self, entry: Entry) {
-        if self.heap.len() >= SWEEP_FROM && self.heap.len() > 2 * self.len {
+    fn count_push(&mut self) {
+        match self.unlooked.checked_sub(1) {
+            Some(left) => self.unlooked = left,
+            None => self.look(),
+        }
+    }
+
+    /// Sweeps if most entries stand for nothing.
+    #[cold]
+    #[inline(never)]
+    fn look(&mut self) {
+        if self.agenda.len() >= SWEEP_FROM && self.agenda.len() > 2 * self.len {
             self.sweep();
         }
-        self.heap.push(entry);
+        self.unlooked = self.len.max(SWEEP_FROM);
     }
 
     /// Drops all entries that stand for nothing.
     #[cold]
     fn sweep(&mut self) {
-        let mut heap = std::mem::take(&mut self.heap);
-        heap.retain(|entry| {
-            let clock = match entry.id & OTHER {
-                0 if !self.running.is_set(entry.id) => return false,
-                0 => self.find_clock(entry.id),
-                _ => Some(&self.others[(entry.id & !OTHER) as usize].clock),
-            };
-            clock.is_some_and(|clock| clock.entry == entry.order)
-        });
-        self.heap = heap;
+        let mut agenda = std::mem::take(&mut self.agenda);
+        agenda.retain(|entry| self.clock_of(entry).is_some());
+        self.agenda = agenda;
     }
 }
 
@@ -358,62 +371,6 @@ fn grow(events: &mut Vec<Clock>, index: usize) {
     while index >= events.len() {
         push_slowly_growing(events, Clock::default());
     }
-}
-
-impl Running {
-    #[inline]
-    fn is_set(&self, event: u32) -> bool {
-        let (bits, position) = match Place::from_number(event) {
-            Some(place) => (&self.placed, place.block() * BLOCK + place.position()),
-            None => (&self.others, event),
-        };
-        let word = bits.get(position as usize / 64);
-        word.is_some_and(|word| word & 1 << (position % 64) != 0)
-    }
-
-    /// The word that has the event's bit, and the bit.
-    #[inline]
-    fn bit(&mut self, event: u32) -> (&mut u64, u64) {
-        let (bits, position) = match Place::from_number(event) {
-            Some(place) => (&mut self.placed, place.block() * BLOCK + place.position()),
-            None => (&mut self.others, event),
-        };
-        let (word, bit) = (position as usize / 64, 1 << (position % 64));
-        if word < bits.len() {
-            return (&mut bits[word], bit);
-        }
-        (grow_bits(bits, word), bit)
-    }
-
-    /// Returns whether it was set before.
-    #[inline]
-    fn set(&mut self, event: u32) -> bool {
-        let (word, bit) = self.bit(event);
-        let was_set = *word & bit != 0;
-        *word |= bit;
-        was_set
-    }
-
-    #[inline]
-    fn clear(&mut self, event: u32) {
-        let (word, bit) = self.bit(event);
-        *word &= !bit;
-    }
-
-    /// There is a block of places with this number.
-    fn make_room(&mut self, block: u32) {
-        let words = (block + 1) as usize * BLOCK as usize / 64;
-        if words > self.placed.len() {
-            self.placed.resize(words, 0);
-        }
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn grow_bits(bits: &mut Vec<u64>, word: usize) -> &mut u64 {
-    bits.resize(word + 1, 0);
-    &mut bits[word]
 }
 
 impl Clock {
@@ -445,8 +402,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::places::NoPlaces;
     use crate::places::memory::Memory;
+    use crate::places::{NoPlaces, Place};
 
     #[test]
     fn equal_deadlines_are_fifo() {
@@ -471,11 +428,61 @@ mod tests {
         assert_eq!(timers.expire(9), Some(Expired::Other('a')));
     }
 
+    const SHARED: [u64; 2] = [5, 20];
+
+    /// As many come and go.
+    const MANY: u32 = 100_000;
+
+    /// One stays, at a deadline far off.
+    fn crowd() -> Timers<u32, NoPlaces> {
+        let mut timers = Timers::new();
+        timers.share(7);
+        timers.start_event(0, 0, u64::MAX);
+        for n in 1..=MANY {
+            let deadline = u64::from(n);
+            match n % 3 {
+                0 => timers.start_event(n, 0, u64::from(MANY) - deadline),
+                1 => timers.start_event(n, 7, deadline),
+                _ => _ = timers.insert(deadline, n),
+            }
+        }
+        assert!(timers.agenda.room() >= MANY as usize);
+        timers
+    }
+
+    #[test]
+    fn memory_of_timers_that_have_passed_is_given_back() {
+        let mut timers = crowd();
+        let expired = std::iter::from_fn(|| timers.expire(u64::from(MANY))).count();
+        assert_eq!(expired, MANY as usize);
+        assert!(timers.agenda.room() <= MANY as usize / 2);
+        timers.remove_event(0);
+        assert!(timers.others.capacity() <= KEPT && timers.free.capacity() <= KEPT);
+    }
+
+    #[test]
+    fn memory_of_timers_that_were_removed_is_given_back() {
+        let mut timers = crowd();
+        // The numbers of the others are given in the order in which they are made.
+        let others = (1..=MANY).filter(|n| n % 3 == 2).zip(0..);
+        let ids: Vec<TimerId> = others.map(|(_, index)| TimerId::new(index)).collect();
+        for n in (1..=MANY).filter(|n| n % 3 != 2) {
+            timers.remove_event(n);
+        }
+        for id in ids {
+            timers.remove(id);
+        }
+        assert_eq!(timers.expire(0), None);
+        assert!(timers.agenda.room() <= MANY as usize / 2);
+        assert_eq!(timers.next_deadline(), Some(u64::MAX));
+    }
+
     #[derive(Clone, Debug)]
     enum Op {
         Insert(u64),
         Set(usize, u64),
         SetEvent(u32, u64),
+        SetShared(u32, usize),
         Remove(usize),
         Expire(u64),
     }
@@ -485,8 +492,9 @@ mod tests {
             (0u64..50).prop_map(Op::Insert),
             (any::<usize>(), 0u64..50).prop_map(|(i, d)| Op::Set(i, d)),
             (0u32..100, 0u64..50).prop_map(|(i, d)| Op::SetEvent(i, d)),
+            (0u32..100, 0usize..2).prop_map(|(i, which)| Op::SetShared(i, which)),
             any::<usize>().prop_map(Op::Remove),
-            (0u64..50).prop_map(Op::Expire),
+            (0u64..150).prop_map(Op::Expire),
         ]
     }
 
@@ -505,6 +513,9 @@ mod tests {
         fn agrees_with_a_sorted_list(ops in prop::collection::vec(op(), 1..400)) {
             let mut timers: Timers<_, Memory<Clock>> = Timers::new();
             timers.put_block(0, Some(()), true);
+            for timeout in SHARED {
+                timers.share(timeout);
+            }
             let mut model: Vec<Armed> = Vec::new();
             for (order, op) in ops.into_iter().enumerate() {
                 match op {
@@ -513,12 +524,24 @@ mod tests {
                         let expired = Expired::Other(order);
                         model.push(Armed { deadline, order, id, expired });
                     }
-                    Op::SetEvent(event, deadline) => {
+                    Op::SetEvent(..) | Op::SetShared(..) => {
+                        let (event, timeout, deadline) = match op {
+                            Op::SetEvent(event, deadline) => (event, SHARED[0], deadline),
+                            Op::SetShared(event, which) => {
+                                (event, SHARED[which], order as u64 / 4 + SHARED[which])
+                            }
+                            _ => unreachable!("one of these"),
+                        };
                         // Every other one has a place.
                         let place = (event % 2 == 1).then(|| Place::new(0, event / 2)).flatten();
                         let slot = place.map_or(event, Place::number);
-                        timers.set_event(slot, deadline);
                         let expired = Expired::Event(slot);
+                        let runs = model.iter().any(|armed| armed.expired == expired);
+                        if runs {
+                            timers.move_event(slot, timeout, deadline);
+                        } else {
+                            timers.start_event(slot, timeout, deadline);
+                        }
                         model.retain(|armed| armed.expired != expired);
                         model.push(Armed { deadline, order, id: None, expired });
                     }
@@ -526,7 +549,7 @@ mod tests {
                         let index = index % model.len();
                         match (model[index].id, model[index].expired) {
                             (Some(id), _) => timers.set(id, deadline),
-                            (None, Expired::Event(slot)) => timers.set_event(slot, deadline),
+                            (None, Expired::Event(slot)) => timers.move_event(slot, 0, deadline),
                             (None, Expired::Other(_)) => unreachable!("others have an id"),
                         }
                         (model[index].deadline, model[index].order) = (deadline, order);
