@@ -209,6 +209,13 @@ impl Base {
         self.push_task(Box::new(task));
     }
 
+    /// Says that many events will have this timeout (`event_base_init_common_timeout`). They then have a queue of their own,
+    /// and starting one, and its firing, cost the same for any number of them. Nothing else changes, and nothing happens if
+    /// it is said again; a base remembers 16 timeouts.
+    pub fn share_timeout(&mut self, timeout: Duration) {
+        self.core.share_timeout(crate::nanos(timeout));
+    }
+
     pub(crate) fn push_task(&mut self, task: Box<dyn FnOnce(&mut Self)>) {
         let key = self.tasks.insert(task);
         let priority = self.core.default_priority();

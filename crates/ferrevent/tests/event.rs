@@ -168,6 +168,44 @@ fn a_timeout_can_be_taken_away() {
 }
 
 #[test]
+fn events_with_a_shared_timeout_keep_their_order_among_all_others() {
+    everywhere(|ground| {
+        let mut base = ground.base();
+        base.share_timeout(3 * MS);
+        // The time stands still in a callback.
+        base.defer(|base| {
+            let mut add = |name, timeouts: &[u32]| {
+                let event = Event::timer(base, move |base, _| note(base, name));
+                for timeout in timeouts {
+                    event.add(base, Some(*timeout * MS)).unwrap();
+                }
+                event
+            };
+            add("late", &[5]);
+            add("first", &[3]);
+            let removed = add("removed", &[3]);
+            add("moved away", &[3, 7]);
+            add("again", &[3, 3]);
+            add("second", &[3]);
+            add("moved here", &[4, 3]);
+            add("early", &[3, 1]);
+            removed.del(base);
+        });
+        base.run().unwrap();
+        let order = [
+            "early",
+            "first",
+            "again",
+            "second",
+            "moved here",
+            "late",
+            "moved away",
+        ];
+        assert_eq!(notes(&mut base), order);
+    });
+}
+
+#[test]
 fn an_event_can_be_activated_by_hand() {
     everywhere(|ground| {
         let mut base = ground.base();
