@@ -55,10 +55,13 @@ impl Heap {
         if entries > self.touched {
             self.touched = with_reserve(entries);
             let len = self.entries.len();
-            self.entries.reserve_exact(self.touched + ROOT - len);
-            // Writing fetches the memory.
-            self.entries.resize(self.touched + ROOT, Entry::default());
-            self.entries.truncate(len);
+            // There may be more already: not all who push were counted.
+            if let Some(missing) = (self.touched + ROOT).checked_sub(len) {
+                self.entries.reserve_exact(missing);
+                // Writing fetches the memory.
+                self.entries.resize(len + missing, Entry::default());
+                self.entries.truncate(len);
+            }
         }
         self.shrink();
     }
@@ -341,6 +344,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn room_for_fewer_than_there_are_changes_nothing() {
+        let mut heap = Heap::default();
+        for order in 1..=1000 {
+            heap.push(Entry {
+                deadline: u64::from(order),
+                order,
+                id: order,
+            });
+        }
+        heap.make_room(64);
+        assert_eq!(heap.len(), 1000);
+        assert_eq!(heap.top().map(|entry| entry.id), Some(1));
+    }
 
     #[derive(Clone, Debug)]
     enum Op {
