@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::log;
-use crate::thread::{RECURSIVE, evthread_lock_callbacks};
+use crate::thread::{RECURSIVE, TRY, evthread_lock_callbacks};
 
 static THREADS: AtomicBool = AtomicBool::new(false);
 
@@ -121,6 +121,20 @@ impl Lock {
         Held(Some(self.clone()))
     }
 
+    /// Takes it if no other thread has it.
+    pub(crate) fn try_hold(&self) -> Option<Held> {
+        let error = match &*self.0 {
+            // SAFETY: the mutex is initialised, and lives as long as `self`.
+            Recursive::Posix(mutex) => unsafe { libc::pthread_mutex_trylock(mutex.0.get()) },
+            Recursive::Foreign(foreign) => match foreign.made_by.lock {
+                // SAFETY: `alloc` of the same program made it.
+                Some(lock) => unsafe { lock(TRY, foreign.lock) },
+                None => 0,
+            },
+        };
+        (error == 0).then(|| Held(Some(self.clone())))
+    }
+
     /// Takes it until [`release`](Self::release).
     pub(crate) fn acquire(&self) {
         match &*self.0 {
@@ -212,6 +226,14 @@ impl Drop for Leaf {
     fn drop(&mut self) {
         // SAFETY: nobody else can reach it any more.
         unsafe { libc::pthread_cond_destroy(self.returned.get()) };
+    }
+}
+
+/// Takes an object's lock, if it has one; `None` if another thread has that.
+pub(crate) fn try_hold(lock: &Option<Lock>) -> Option<Held> {
+    match lock {
+        Some(lock) => lock.try_hold(),
+        None => Some(Held(None)),
     }
 }
 

@@ -10,6 +10,9 @@ use libc::timeval;
 use crate::base::event_base;
 use crate::{lock, log};
 
+/// `EVTHREAD_TRY`
+pub(crate) const TRY: c_uint = 0x10;
+
 /// `EVTHREAD_LOCKTYPE_RECURSIVE`
 pub(crate) const RECURSIVE: c_uint = 1;
 

@@ -1,6 +1,6 @@
 //! The core's data, and what its parts share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::io;
 
@@ -71,6 +71,8 @@ pub struct Core<H: Host> {
     pub(crate) unsent: Vec<StreamKey>,
     /// Work on bufferevents that is due at once.
     pub(crate) due: SmallVec<[StreamWork<H::Stream>; 2]>,
+    /// Work that was due at once, and that nobody but the loop may do any more.
+    pub(crate) left: VecDeque<StreamWork<H::Stream>>,
     pub(crate) run: Run,
     /// Events that are added, directions that are armed: while there are any, the loop has something to wait for.
     pub(crate) pending: usize,
@@ -138,6 +140,7 @@ impl<H: Host> Core<H> {
             again: Vec::new(),
             unsent: Vec::new(),
             due: SmallVec::new(),
+            left: VecDeque::new(),
             run: Run::default(),
             pending: 0,
             timed_only: 0,

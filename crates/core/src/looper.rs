@@ -215,7 +215,7 @@ impl<H: Host> Core<H> {
         if let Some(fired) = self.step_event() {
             return Step::Event(fired);
         }
-        if !self.has_due() {
+        if !self.has_work() {
             // A pass that finds nothing to do takes no other way than this one.
             match self.run.phase {
                 Phase::Begin => {
@@ -238,7 +238,7 @@ impl<H: Host> Core<H> {
         };
         let run = &self.run;
         let stops = run.broken | run.carry_on | run.limits.are_set | run.just_read.is_some();
-        if stops || self.has_due() {
+        if stops || self.has_work() {
             return None;
         }
         let (slot, calls) = self.active.pop_if(priority, |item| match *item {
@@ -251,9 +251,10 @@ impl<H: Host> Core<H> {
 
     #[inline(never)]
     fn step_whatever(&mut self) -> Step<H> {
-        if self.has_due() {
+        self.leave_due();
+        if let Some(work) = self.left.pop_front() {
             self.run.ran += 1;
-            return Step::Stream(self.due.remove(0));
+            return Step::Stream(work);
         }
         loop {
             let step = match self.run.phase {

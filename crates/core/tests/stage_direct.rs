@@ -367,3 +367,23 @@ fn direct_work_of_stages_does_what_queued_work_does() {
     assert!(called > 3000, "{called} callbacks only");
     assert!(taken.iter().all(|&times| times > 1000), "{taken:?}");
 }
+
+/// As it must be with locks: what is due in one stack is not done by a thread that has another one's lock.
+#[test]
+fn what_is_left_to_the_loop_is_taken_by_nobody_else() {
+    let mut stacks = Stacks::new(false, [1, 0], Options::empty());
+    let filter = stacks.all[2].key;
+    stacks.core.enable(filter, Dirs::WRITE, None).unwrap();
+    stacks.core.output_changed(filter, 5, 5);
+    assert!(stacks.core.has_due());
+    stacks.core.leave_due();
+    assert!(!stacks.core.has_due() && stacks.core.take_due().is_empty());
+    assert!(stacks.core.begin_loop(LoopFlags::NONBLOCK));
+    let Step::Stream(work) = stacks.core.step() else {
+        panic!("the loop has nothing to do");
+    };
+    assert!(work.key == filter && matches!(work.io, Io::Process { .. }));
+    // As a shell does that cannot get the lock.
+    stacks.core.leave_work(work);
+    assert!(matches!(stacks.core.step(), Step::Stream(again) if again.key == filter));
+}

@@ -151,6 +151,9 @@ impl event_base {
             end_of_use_after_free()
         };
         let result = f(inner);
+        if held.is_some() && inner.core.has_due() {
+            inner.leave_due();
+        }
         if !inner.complaints.is_empty() {
             let complaints = std::mem::take(&mut inner.complaints);
             drop(held);
@@ -174,6 +177,9 @@ impl event_base {
         // contract no outer call of it is still at work.
         let inner = unsafe { (*(*this).inner.get()).as_mut() }?;
         let result = f(inner);
+        if held.is_some() && inner.core.has_due() {
+            inner.leave_due();
+        }
         if !inner.complaints.is_empty() {
             let complaints = std::mem::take(&mut inner.complaints);
             drop(held);
@@ -192,10 +198,14 @@ impl event_base {
         f: impl FnOnce(&mut Inner) -> R,
     ) -> Option<R> {
         // SAFETY: the memory of a base stays one; `leaf` does not change while it is in use.
-        let _held = unsafe { (*this).leaf.as_ref() }.map(Leaf::hold);
+        let held = unsafe { (*this).leaf.as_ref() }.map(Leaf::hold);
         // SAFETY: as in `try_with`.
         let inner = unsafe { (*(*this).inner.get()).as_mut() }?;
-        Some(f(inner))
+        let result = f(inner);
+        if held.is_some() && inner.core.has_due() {
+            inner.leave_due();
+        }
+        Some(result)
     }
 
     /// Whether several threads may use the base at once.
@@ -233,6 +243,14 @@ impl Inner {
     #[cold]
     pub(crate) fn complain(&mut self, line: String) {
         self.complaints.push(line);
+    }
+
+    /// Leaves work that is due, and that nobody has taken, to the loop. Another thread that took it would do it with a
+    /// bufferevent's lock held, and it may be for one with another lock.
+    #[cold]
+    fn leave_due(&mut self) {
+        self.core.leave_due();
+        self.settle();
     }
 
     /// Whether the log has to be told something.

@@ -143,6 +143,12 @@ unsafe fn hold(bev: *mut Bev) -> Held {
     lock::hold(unsafe { &(*(*bev).public.input).lock })
 }
 
+/// As [`hold`]; `None` if another thread has the lock.
+unsafe fn try_hold(bev: *mut Bev) -> Option<Held> {
+    // SAFETY: as there.
+    lock::try_hold(unsafe { &(*(*bev).public.input).lock })
+}
+
 /// Its lock, which is that of its two buffers.
 unsafe fn lock_of(bev: *mut Bev) -> Option<Lock> {
     // SAFETY: the caller's bufferevent is live, and so are its buffers.

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::life::build;
 use super::run::{self, call};
-use super::{Bev, TRANSPORT, bev_of, hold, lock_of, pair, set_lock, special, tls, with};
+use super::{Bev, TRANSPORT, bev_of, hold, lock_of, pair, set_lock, special, tls, try_hold, with};
 use crate::abi::bufferevent;
 use crate::base::{Address, Inner, dirs, event_base};
 use crate::lock::Lock;
@@ -133,12 +133,21 @@ pub(crate) unsafe fn run_due(
 }
 
 /// Does one piece of work and reports it. Gives what that has made due.
+///
+/// The caller may have the lock of another stack, so this does not wait for the one that it needs: if another thread has
+/// that, the work is left to the loop.
 unsafe fn run_work(base: *mut event_base, work: StreamWork<Address<Bev>>) -> Due {
     let (key, bev) = (work.key, work.cookie.0);
     // SAFETY: the bufferevent is kept alive for the work. Its stage's functions are copied out, since the user code that
     // they run may free it.
     unsafe {
-        let _held = hold(bev);
+        let Some(_held) = try_hold(bev) else {
+            event_base::with(base, |inner| {
+                inner.core.leave_work(work);
+                inner.settle();
+            });
+            return SmallVec::new();
+        };
         match work.io {
             Io::Process { dir, mode, limit } => return process(base, bev, key, dir, mode, limit),
             Io::Below { event, error } => {

@@ -140,6 +140,23 @@ impl<H: Host> Core<H> {
         !self.due.is_empty()
     }
 
+    /// Leaves what is due to the loop, and to nobody else: whoever takes it does it with the lock of one stack held, and
+    /// this may be of another. A shell with locks does so whenever it lets go of the core.
+    pub fn leave_due(&mut self) {
+        self.left.extend(self.due.drain(..));
+    }
+
+    /// Leaves work to the loop that has been taken and cannot be done here.
+    pub fn leave_work(&mut self, work: StreamWork<H::Stream>) {
+        self.left.push_back(work);
+    }
+
+    /// Whether the loop has work that was due at once.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        !self.due.is_empty() | !self.left.is_empty()
+    }
+
     /// A stage was run as [`Io::Process`] said. How it has changed the lengths of its two buffers was reported before.
     pub fn handle_processed(
         &mut self,
