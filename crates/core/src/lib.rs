@@ -26,6 +26,7 @@ pub mod buffer;
 pub mod driver;
 mod event;
 mod fds;
+mod firing;
 mod flags;
 mod heap;
 mod lanes;

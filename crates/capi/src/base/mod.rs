@@ -151,9 +151,7 @@ impl event_base {
             end_of_use_after_free()
         };
         let result = f(inner);
-        if held.is_some() && inner.core.has_due() {
-            inner.leave_due();
-        }
+        inner.end_hold(held.is_some());
         if !inner.complaints.is_empty() {
             let complaints = std::mem::take(&mut inner.complaints);
             drop(held);
@@ -177,9 +175,7 @@ impl event_base {
         // contract no outer call of it is still at work.
         let inner = unsafe { (*(*this).inner.get()).as_mut() }?;
         let result = f(inner);
-        if held.is_some() && inner.core.has_due() {
-            inner.leave_due();
-        }
+        inner.end_hold(held.is_some());
         if !inner.complaints.is_empty() {
             let complaints = std::mem::take(&mut inner.complaints);
             drop(held);
@@ -202,9 +198,7 @@ impl event_base {
         // SAFETY: as in `try_with`.
         let inner = unsafe { (*(*this).inner.get()).as_mut() }?;
         let result = f(inner);
-        if held.is_some() && inner.core.has_due() {
-            inner.leave_due();
-        }
+        inner.end_hold(held.is_some());
         Some(result)
     }
 
@@ -245,8 +239,15 @@ impl Inner {
         self.complaints.push(line);
     }
 
-    /// Leaves work that is due, and that nobody has taken, to the loop. Another thread that took it would do it with a
-    /// bufferevent's lock held, and it may be for one with another lock.
+    /// The core is let go. Where threads `share` the base, work that is due and that nobody has taken is left to the loop:
+    /// another thread that took it would do it with a bufferevent's lock held, and it may be for one with another lock.
+    #[inline]
+    fn end_hold(&mut self, share: bool) {
+        if share && self.core.has_due() {
+            self.leave_due();
+        }
+    }
+
     #[cold]
     fn leave_due(&mut self) {
         self.core.leave_due();
