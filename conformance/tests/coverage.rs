@@ -26,6 +26,7 @@ const HEADERS: &[(&str, &str)] = &[
     ("event2/bufferevent_compat.h", "bufferevent_"),
     ("event2/listener.h", "listener_"),
     ("event2/thread.h", "thread_"),
+    ("event2/tag.h", "tag_"),
     ("event2/util.h", "util_"),
 ];
 

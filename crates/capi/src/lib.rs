@@ -25,5 +25,6 @@ mod lock;
 pub mod log;
 pub mod memory;
 pub mod shared_timeout;
+pub mod tag;
 pub mod thread;
 pub mod util;

@@ -35,6 +35,7 @@ mod places;
 mod slots;
 mod spread;
 mod stream;
+pub mod tag;
 mod timer;
 mod users;
 
