@@ -1,5 +1,7 @@
-//! What HTTP needs of texts: URIs, queries, percent coding, and which headers there can be.
+//! HTTP/1.x without input and output: the rules for both sides, and what HTTP needs of texts.
 //!
+//! - [`server::Connection`] reads requests and writes the heads of answers; [`client::Connection`] does the reverse.
+//!   They are state machines: they are given what has come, say what to do with it, and never touch a body.
 //! - [`Uri`] takes a URI or a relative reference of RFC 3986 apart, changes its parts, and puts it together again
 //!   (libevent: `evhttp_uri_parse`, `evhttp_uri_join` and the functions between them).
 //! - [`query::parse`] gives the names and values of a query (`evhttp_parse_query_str`).
@@ -23,10 +25,24 @@
 
 #![forbid(unsafe_code)]
 
+mod body;
+pub mod client;
+mod date;
+mod head;
 pub mod header;
 pub mod html;
+mod message;
+mod method;
 pub mod percent;
 pub mod query;
+pub mod server;
+pub mod status;
 mod uri;
+mod write;
 
+pub use date::Date;
+pub use head::{Fields, RequestHead, ResponseHead, Version};
+pub use message::{BadMessage, Limits, Step};
+pub use method::Method;
 pub use uri::{BadUri, Conformance, Uri};
+pub use write::BadHead;

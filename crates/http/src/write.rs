@@ -1,0 +1,145 @@
+//! Writing heads.
+
+use thiserror::Error;
+
+use crate::body::length;
+use crate::header::{self, Connection};
+
+/// Why a head is not written. Nothing of it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BadHead {
+    /// A name or a value that no header can have: it would be read as something else ([`header`](crate::header)).
+    #[error("a header cannot be written")]
+    Field,
+    /// A status that has not three digits.
+    #[error("the status is none")]
+    Code,
+    /// A target with blanks or control characters, or none; a method without a name.
+    #[error("the target or the method is none")]
+    Target,
+    /// The answer has been given, or nothing was asked; the last request is not answered yet.
+    #[error("it is not the time for it")]
+    NotNow,
+}
+
+/// What the fields that a program sets say about what HTTP itself would set.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) date: bool,
+    pub(crate) host: bool,
+    pub(crate) content_type: bool,
+    pub(crate) codings: bool,
+    pub(crate) length: GivenLength,
+    pub(crate) connection: Connection,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum GivenLength {
+    #[default]
+    Missing,
+    Of(u64),
+    /// It is none, or there are several.
+    Bad,
+}
+
+/// Those fields that are not always written as they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Date,
+    Host,
+    Type,
+    Length,
+    Codings,
+    Connection,
+    Plain,
+}
+
+impl Given {
+    /// # Errors
+    /// [`BadHead::Field`]
+    pub(crate) fn of<'a>(
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<Self, BadHead> {
+        let mut given = Self::default();
+        for (name, value) in fields {
+            if !header::is_name(name) || !header::is_value(value) {
+                return Err(BadHead::Field);
+            }
+            given.note(Kind::of(name), value);
+        }
+        Ok(given)
+    }
+
+    fn note(&mut self, kind: Kind, value: &[u8]) {
+        match kind {
+            Kind::Date => self.date = true,
+            Kind::Host => self.host = true,
+            Kind::Type => self.content_type = true,
+            Kind::Codings => self.codings = true,
+            Kind::Connection => self.connection.note(value),
+            Kind::Length => {
+                self.length = match (self.length, length(value)) {
+                    (GivenLength::Missing, Some(n)) => GivenLength::Of(n),
+                    _ => GivenLength::Bad,
+                }
+            }
+            Kind::Plain => {}
+        }
+    }
+}
+
+impl Kind {
+    pub(crate) fn of(name: &[u8]) -> Self {
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        match name.len() {
+            4 if is(b"Date") => Self::Date,
+            4 if is(b"Host") => Self::Host,
+            10 if is(b"Connection") => Self::Connection,
+            12 if is(b"Content-Type") => Self::Type,
+            14 if is(b"Content-Length") => Self::Length,
+            17 if is(b"Transfer-Encoding") => Self::Codings,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// A line of a head.
+pub(crate) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The field `Content-Length`.
+pub(crate) fn length_field(out: &mut Vec<u8>, n: u64) {
+    out.extend_from_slice(b"Content-Length: ");
+    decimal(out, n);
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(crate) fn decimal(out: &mut Vec<u8>, n: u64) {
+    digits(out, n, 10);
+}
+
+/// The line before a chunk.
+pub(crate) fn chunk_size(out: &mut Vec<u8>, n: u64) {
+    digits(out, n, 16);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn digits(out: &mut Vec<u8>, mut n: u64, base: u64) {
+    let mut text = [0; 20];
+    let mut start = text.len();
+    loop {
+        start -= 1;
+        text[start] = b"0123456789abcdef"[(n % base) as usize];
+        n /= base;
+        if n == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&text[start..]);
+}
