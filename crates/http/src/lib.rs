@@ -7,6 +7,7 @@
 //! - [`query::parse`] gives the names and values of a query (`evhttp_parse_query_str`).
 //! - [`percent`] encodes and decodes (`evhttp_uriencode`, `evhttp_uridecode`).
 //! - [`header`] says which names and values a header may have (`evhttp_add_header`).
+//! - [`host`] has the names of hosts (`evhttp_add_virtual_host`, `evhttp_request_get_host`).
 //! - [`html::escape`] makes a text harmless in HTML (`evhttp_htmlescape`).
 //!
 //! Nothing here does input or output, and nothing panics, whatever the bytes are.
@@ -30,6 +31,7 @@ pub mod client;
 mod date;
 mod head;
 pub mod header;
+pub mod host;
 pub mod html;
 mod message;
 mod method;
