@@ -15,6 +15,8 @@ pub use libc::iovec as evbuffer_iovec;
 
 use crate::base::event_base;
 use crate::buffer::evbuffer;
+use crate::http::connection::evhttp_connection;
+use crate::http::uri::evhttp_uri;
 
 /// `evutil_socket_t`
 pub type evutil_socket_t = c_int;
@@ -178,6 +180,75 @@ pub struct evkeyvalq {
     pub tqh_last: *mut *mut evkeyval,
 }
 
+/// What is called with a request.
+pub type evhttp_request_cb = Option<unsafe extern "C" fn(*mut evhttp_request, *mut c_void)>;
+
+/// What is called with the number of an error (`enum evhttp_request_error`).
+pub type evhttp_error_cb = Option<unsafe extern "C" fn(c_int, *mut c_void)>;
+
+/// `struct evhttp_request`: the head of what `evhttp_request_new` returns.
+#[repr(C)]
+pub struct evhttp_request {
+    /// Where libevent links the requests of a connection. Here: nothing.
+    pub next: [usize; 2],
+    /// Its connection, NULL without one.
+    pub evcon: *mut evhttp_connection,
+    /// `EVHTTP_REQ_...`
+    pub flags: c_int,
+    /// What has come.
+    pub input_headers: *mut evkeyvalq,
+    /// What is to go.
+    pub output_headers: *mut evkeyvalq,
+    /// A string, or NULL.
+    pub remote_host: *mut c_char,
+    /// In the host's order of bytes.
+    pub remote_port: u16,
+    /// What `evhttp_request_get_host` gave, or NULL.
+    pub host_cache: *mut c_char,
+    /// `enum evhttp_request_kind`
+    pub kind: c_int,
+    /// `enum evhttp_cmd_type`
+    pub type_: c_int,
+    /// Bytes of the head that was read, without the ends of its lines.
+    pub headers_size: usize,
+    /// Bytes of the body that have been read.
+    pub body_size: usize,
+    /// A string, or NULL.
+    pub uri: *mut c_char,
+    /// That string in parts, or NULL.
+    pub uri_elems: *mut evhttp_uri,
+    /// HTTP's version.
+    pub major: c_char,
+    /// HTTP's version.
+    pub minor: c_char,
+    /// Of the answer.
+    pub response_code: c_int,
+    /// Of the answer: a string, or NULL.
+    pub response_code_line: *mut c_char,
+    /// The body that has come.
+    pub input_buffer: *mut evbuffer,
+    /// Bytes of the body that are still to come.
+    pub ntoread: i64,
+    /// `chunked`, `userdone`: bits 0 and 1.
+    pub bits: u32,
+    /// The body that is to go.
+    pub output_buffer: *mut evbuffer,
+    /// What is called once the answer is there.
+    pub cb: evhttp_request_cb,
+    /// Its argument, and that of the next three.
+    pub cb_arg: *mut c_void,
+    /// What is called with each part of the body.
+    pub chunk_cb: evhttp_request_cb,
+    /// What is called once the head has been read.
+    pub header_cb: Option<unsafe extern "C" fn(*mut evhttp_request, *mut c_void) -> c_int>,
+    /// What is called at an error.
+    pub error_cb: evhttp_error_cb,
+    /// What is called once the reply has been written.
+    pub on_complete_cb: evhttp_request_cb,
+    /// Its argument.
+    pub on_complete_cb_arg: *mut c_void,
+}
+
 /// `event_log_cb`
 pub type event_log_cb = Option<unsafe extern "C" fn(c_int, *const c_char)>;
 
@@ -246,3 +317,36 @@ assert_layout!(
 assert_layout!(evkeyval_entry, 16, tqe_next = 0, tqe_prev = 8);
 assert_layout!(evkeyval, 32, next = 0, key = 16, value = 24);
 assert_layout!(evkeyvalq, 16, tqh_first = 0, tqh_last = 8);
+assert_layout!(
+    evhttp_request,
+    216,
+    next = 0,
+    evcon = 16,
+    flags = 24,
+    input_headers = 32,
+    output_headers = 40,
+    remote_host = 48,
+    remote_port = 56,
+    host_cache = 64,
+    kind = 72,
+    type_ = 76,
+    headers_size = 80,
+    body_size = 88,
+    uri = 96,
+    uri_elems = 104,
+    major = 112,
+    minor = 113,
+    response_code = 116,
+    response_code_line = 120,
+    input_buffer = 128,
+    ntoread = 136,
+    bits = 144,
+    output_buffer = 152,
+    cb = 160,
+    cb_arg = 168,
+    chunk_cb = 176,
+    header_cb = 184,
+    error_cb = 192,
+    on_complete_cb = 200,
+    on_complete_cb_arg = 208
+);

@@ -226,7 +226,7 @@ unsafe fn release_held(buf: *mut evbuffer) {
 /// # Safety
 /// `buf` is alive. `change` runs no user code.
 #[inline]
-unsafe fn change<R>(buf: *mut evbuffer, change: impl FnOnce(&mut Buffer) -> R) -> R {
+pub(crate) unsafe fn change<R>(buf: *mut evbuffer, change: impl FnOnce(&mut Buffer) -> R) -> R {
     // SAFETY: by this function's contract; the reference to the buffer ends before `notify`.
     unsafe {
         let _held = lock::hold(&(*buf).lock);
@@ -241,7 +241,7 @@ unsafe fn change<R>(buf: *mut evbuffer, change: impl FnOnce(&mut Buffer) -> R) -
 /// # Safety
 /// `buf` is alive. `look` runs no user code.
 #[inline]
-unsafe fn look<R>(buf: *const evbuffer, look: impl FnOnce(&Buffer) -> R) -> R {
+pub(crate) unsafe fn look<R>(buf: *const evbuffer, look: impl FnOnce(&Buffer) -> R) -> R {
     // SAFETY: by this function's contract.
     unsafe {
         let _held = lock::hold(&(*buf).lock);

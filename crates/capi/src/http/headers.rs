@@ -4,6 +4,7 @@
 //! no reference to any of it is kept.
 
 use std::ffi::{c_char, c_int};
+use std::marker::PhantomData;
 use std::ptr;
 
 use ferrevent_http::{Uri, header, query};
@@ -142,11 +143,44 @@ unsafe fn add_query(headers: *mut evkeyvalq, text: &[u8]) -> c_int {
     0
 }
 
+/// The names and values of a list, as they are now.
+#[derive(Clone)]
+pub(super) struct Pairs<'a> {
+    next: *const evkeyval,
+    list: PhantomData<&'a evkeyvalq>,
+}
+
+impl Pairs<'_> {
+    /// # Safety
+    /// `headers` is a list that neither changes nor ends while the result is used.
+    pub(super) unsafe fn of(headers: *const evkeyvalq) -> Self {
+        // SAFETY: by this function's contract.
+        let next = unsafe { (*headers).tqh_first };
+        let list = PhantomData;
+        Self { next, list }
+    }
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // SAFETY: a member of the list, or NULL at its end; by the contract of `of` all of them stay as they are. What
+        // the program has put in without a name or a value counts as empty.
+        unsafe {
+            let entry = self.next.as_ref()?;
+            self.next = entry.next.tqe_next;
+            let (name, value) = (bytes(entry.key), bytes(entry.value));
+            Some((name.unwrap_or_default(), value.unwrap_or_default()))
+        }
+    }
+}
+
 /// `TAILQ_INIT`
 ///
 /// # Safety
 /// `headers` is memory for a list.
-unsafe fn initialise(headers: *mut evkeyvalq) {
+pub(super) unsafe fn initialise(headers: *mut evkeyvalq) {
     // SAFETY: by this function's contract there is room; what is there may not have been initialised, so nothing of
     // it is read.
     unsafe {
@@ -176,11 +210,11 @@ unsafe fn find(headers: *const evkeyvalq, key: *const c_char) -> Option<*mut evk
     None
 }
 
-/// `TAILQ_INSERT_TAIL`; -1 without memory.
+/// `TAILQ_INSERT_TAIL`; -1 without memory. There is no zero byte in either.
 ///
 /// # Safety
 /// `headers` is NULL or a list.
-unsafe fn add(headers: *mut evkeyvalq, key: &[u8], value: &[u8]) -> c_int {
+pub(super) unsafe fn add(headers: *mut evkeyvalq, key: &[u8], value: &[u8]) -> c_int {
     let entry = memory::allocate(size_of::<evkeyval>()).cast::<evkeyval>();
     let (key, value) = (memory::string(key), memory::string(value));
     if [entry.cast(), key, value].iter().any(|part| part.is_null()) || headers.is_null() {

@@ -1,12 +1,22 @@
-//! `event2/http.h`: what works on texts and lists of headers. (Connections and servers are not there yet.)
+//! `event2/http.h`.
 //!
-//! The rules are those of `ferrevent-http`.
+//! * `uri`, `text`, `headers`: what works on texts and lists of headers;
+//! * `request` and `connection`: what servers and clients share;
+//! * `server`: servers.
+//!
+//! The rules are those of `ferrevent-http`. Connections, requests and servers belong to the thread that runs their base's
+//! loop, as in libevent: they have no locks.
 
+pub mod connection;
 pub mod headers;
+pub mod request;
+pub mod server;
 pub mod text;
 pub mod uri;
 
 use std::ffi::{CStr, c_char};
+
+pub use server::evhttp;
 
 /// The bytes of a string, or `None` for NULL.
 ///

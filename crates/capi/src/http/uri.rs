@@ -75,9 +75,14 @@ pub unsafe extern "C" fn evhttp_uri_parse_with_flags(
 ) -> *mut evhttp_uri {
     // SAFETY: by this function's contract.
     let text = unsafe { bytes(text) };
-    let Some(Ok(uri)) = text.map(|text| Uri::parse_with(text, conformance(flags))) else {
-        return ptr::null_mut();
-    };
+    match text.map(|text| Uri::parse_with(text, conformance(flags))) {
+        Some(Ok(uri)) => for_program(uri),
+        _ => ptr::null_mut(),
+    }
+}
+
+/// A URI as programs see it; for `evhttp_uri_free`.
+pub(super) fn for_program(uri: Uri) -> *mut evhttp_uri {
     let shown = Shown::of(&uri);
     Box::into_raw(Box::new(evhttp_uri { uri, shown }))
 }

@@ -1,0 +1,458 @@
+//! A connection of a server's: reading requests, and what becomes of them.
+
+use std::ffi::{CString, c_short, c_void};
+use std::net::IpAddr;
+use std::ptr;
+
+use ferrevent_core::Options;
+use ferrevent_http::server::{CONTINUE, Connection, Next, Refusal};
+use ferrevent_http::{Method, Step, Version};
+use ferrevent_sys::Address;
+use libc::c_int;
+
+use super::reply::{not_found, send_refusal};
+use super::{Hold as ServerHold, callback_for, evhttp, evhttp_send_error, forget};
+use crate::abi::{bufferevent, evhttp_request, evutil_socket_t};
+use crate::base::event_base;
+use crate::buffer::content::{evbuffer_add, evbuffer_drain};
+use crate::buffer::moves::evbuffer_remove_buffer;
+use crate::buffer::{self, evbuffer};
+use crate::bufferevent::{
+    bufferevent_disable, bufferevent_enable, bufferevent_free, bufferevent_setcb,
+    bufferevent_setfd, bufferevent_socket_new,
+};
+use crate::http::connection::{self, Hold, Role, evhttp_connection, evhttp_connection_free};
+use crate::http::headers;
+use crate::http::request::{self, OWN_CONNECTION, PROXY_REQUEST, REQUEST, dismiss, set_string};
+
+const EV_READ: c_short = 2;
+
+const EVENT_EOF: c_short = 0x10;
+const EVENT_ERROR: c_short = 0x20;
+const EVENT_TIMEOUT: c_short = 0x40;
+const EVENT_WRITING: c_short = 0x02;
+
+/// What is called once the parts that have been sent are written.
+pub(super) type PartCallback = Option<unsafe extern "C" fn(*mut evhttp_connection, *mut c_void)>;
+
+/// The server's side of a connection.
+pub(in crate::http) struct Served {
+    pub(in crate::http) http: *mut evhttp,
+    pub(in crate::http) protocol: Connection,
+    /// What is being read or answered, or NULL.
+    pub(super) request: *mut evhttp_request,
+    pub(super) phase: Phase,
+    /// What is called once the output is empty, and its argument, until the end of the reply is given.
+    pub(super) part_cb: (PartCallback, *mut c_void),
+    /// Memory for the heads of replies.
+    pub(super) head: Vec<u8>,
+    /// A reply is being put into the output: what is written meanwhile is looked at afterwards.
+    pub(super) writing: bool,
+    /// `advance` is at work, and goes on when what it has called returns.
+    running: bool,
+    /// The client will send nothing more.
+    ended: bool,
+}
+
+/// Where a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Reading a request, or waiting for one.
+    Reading,
+    /// The program has a request, and has not begun to answer it.
+    Asked,
+    /// The program sends the parts of a reply.
+    Replying,
+    /// All of the reply is in the output.
+    Replied,
+}
+
+/// The server's side of `evcon`, for a moment.
+///
+/// # Safety
+/// `evcon` is live or held, and a server's; no other such reference is used while this one is.
+pub(super) unsafe fn served<'a>(evcon: *mut evhttp_connection) -> &'a mut Served {
+    // SAFETY: by this function's contract.
+    match unsafe { &mut (*evcon).role } {
+        Role::Server(served) => served,
+    }
+}
+
+/// Whether this is a server's connection.
+///
+/// # Safety
+/// `evcon` is live.
+pub(super) unsafe fn is_served(evcon: *mut evhttp_connection) -> bool {
+    // SAFETY: by this function's contract.
+    matches!(unsafe { &(*evcon).role }, Role::Server(_))
+}
+
+/// A client has connected.
+///
+/// # Safety
+/// `http` is live, `base` is that of its listener, and `fd` is this function's.
+pub(super) unsafe fn accept(
+    http: *mut evhttp,
+    base: *mut event_base,
+    fd: evutil_socket_t,
+    address: &[u8],
+) {
+    // SAFETY: by this function's contract. The server is held while the program makes a bufferevent.
+    unsafe {
+        let bev = match make_bufferevent(http, base, fd) {
+            Some(bev) => bev,
+            None => return ferrevent_sys::close(fd),
+        };
+        let served = Served {
+            http,
+            protocol: Connection::new(),
+            request: ptr::null_mut(),
+            phase: Phase::Reading,
+            part_cb: (None, ptr::null_mut()),
+            head: Vec::new(),
+            writing: false,
+            running: false,
+            ended: false,
+        };
+        let role = Role::Server(Box::new(served));
+        let evcon = connection::new(base, bev, peer(address), role);
+        (*http).connections.push(evcon);
+        (*evcon).limits = (*http).limits;
+        if (*http).lingering {
+            (*evcon).flags |= connection::LINGERING_CLOSE;
+        }
+        connection::apply_limits(evcon);
+        if let Some(timeout) = (*http).timeout {
+            connection::set_timeout(evcon, Some(timeout));
+        }
+        let (read, write, event) = (Some(on_read as _), Some(on_write as _), Some(on_event as _));
+        bufferevent_setcb(bev, read, write, event, evcon.cast());
+        let _hold = Hold::new(evcon);
+        if bufferevent_enable(bev, EV_READ) < 0 && !_hold.is_gone() {
+            evhttp_connection_free(evcon);
+        }
+    }
+}
+
+/// `None` if there can be none, or the program has freed the server instead.
+unsafe fn make_bufferevent(
+    http: *mut evhttp,
+    base: *mut event_base,
+    fd: evutil_socket_t,
+) -> Option<*mut bufferevent> {
+    // SAFETY: the caller's server is live, and held over the program's function.
+    unsafe {
+        if let Some(make) = (*http).bev_cb {
+            let hold = ServerHold::new(http);
+            let bev = make(base, (*http).bev_cb_arg);
+            if hold.is_gone() {
+                if !bev.is_null() {
+                    bufferevent_free(bev);
+                }
+                return None;
+            }
+            if !bev.is_null() {
+                bufferevent_setfd(bev, fd);
+                return Some(bev);
+            }
+        }
+        let bev =
+            bufferevent_socket_new(base, fd, c_int::from(Options::CLOSE_ON_FREE.bits() as u8));
+        (!bev.is_null()).then_some(bev)
+    }
+}
+
+/// The other end as text. What has no address of the internet is this host.
+fn peer(address: &[u8]) -> (CString, u16) {
+    let ip = Address::from_bytes(address).and_then(|address| address.ip());
+    let Some(ip) = ip else {
+        return (c"localhost".to_owned(), 0);
+    };
+    let text = match ip.ip() {
+        IpAddr::V4(host) => host.to_string(),
+        IpAddr::V6(host) => host.to_string(),
+    };
+    // There is no zero byte in an address.
+    (CString::new(text).unwrap_or_default(), ip.port())
+}
+
+unsafe extern "C" fn on_read(_bev: *mut bufferevent, evcon: *mut c_void) {
+    // SAFETY: the callbacks are taken away before the connection goes.
+    unsafe { advance(evcon.cast()) };
+}
+
+unsafe extern "C" fn on_write(_bev: *mut bufferevent, evcon: *mut c_void) {
+    // SAFETY: as in `on_read`.
+    unsafe { written(evcon.cast()) };
+}
+
+unsafe extern "C" fn on_event(_bev: *mut bufferevent, what: c_short, evcon: *mut c_void) {
+    let evcon: *mut evhttp_connection = evcon.cast();
+    // SAFETY: as in `on_read`.
+    unsafe {
+        let reading = served(evcon).phase == Phase::Reading;
+        if what & EVENT_ERROR != 0 || what & EVENT_WRITING != 0 {
+            fail(evcon);
+        } else if what & EVENT_EOF != 0 {
+            // It may have ended only its own direction, and still want the answer.
+            served(evcon).ended = true;
+            if reading {
+                evhttp_connection_free(evcon);
+            }
+        } else if what & EVENT_TIMEOUT != 0 && reading {
+            evhttp_connection_free(evcon);
+        }
+    }
+}
+
+/// Nothing more can be sent. A request that the program has not answered stays its own.
+unsafe fn fail(evcon: *mut evhttp_connection) {
+    // SAFETY: the caller's connection is live.
+    unsafe {
+        if matches!(served(evcon).phase, Phase::Asked | Phase::Replying) {
+            let req = std::mem::replace(&mut served(evcon).request, ptr::null_mut());
+            if !req.is_null() {
+                (*req).evcon = ptr::null_mut();
+            }
+        }
+        evhttp_connection_free(evcon);
+    }
+}
+
+/// Works on what has come, until more is needed, or an answer.
+///
+/// # Safety
+/// `evcon` is live. It may be gone afterwards.
+pub(super) unsafe fn advance(evcon: *mut evhttp_connection) {
+    // SAFETY: by this function's contract; the hold keeps the memory.
+    unsafe {
+        if served(evcon).running {
+            return;
+        }
+        served(evcon).running = true;
+        let hold = Hold::new(evcon);
+        while take_step(evcon) {
+            if hold.is_gone() {
+                return;
+            }
+        }
+        if hold.is_gone() {
+            return;
+        }
+        served(evcon).running = false;
+        rest(evcon);
+    }
+}
+
+/// Does one thing. Whether there may be more to do.
+///
+/// # Safety
+/// `evcon` is held.
+unsafe fn take_step(evcon: *mut evhttp_connection) -> bool {
+    // SAFETY: by this function's contract. The protocol is borrowed only while it reads, and reads nothing but a buffer.
+    unsafe {
+        let input = (*(*evcon).bev).input;
+        let step = buffer::change(input, |input| served(evcon).protocol.read(input));
+        if (*evcon).bev.is_null() {
+            return false;
+        }
+        match step {
+            Ok(Step::Wait) => return false,
+            Ok(Step::Head) => begin(evcon),
+            Ok(Step::Continue) => {
+                let output = (*(*evcon).bev).output;
+                evbuffer_add(output, CONTINUE.as_ptr().cast(), CONTINUE.len());
+            }
+            Ok(Step::Body(len)) => take_body(evcon, input, len),
+            Ok(Step::Discard(len)) => {
+                evbuffer_drain(input, len);
+            }
+            Ok(Step::Complete) => ask(evcon),
+            Ok(Step::Interim) => {}
+            Err(refusal) => refuse(evcon, &refusal),
+        }
+        true
+    }
+}
+
+/// What is read from now on: waiting for the program, there is no use in more input, and none in knowing that the client has
+/// gone, which the program would learn of inside another call.
+unsafe fn rest(evcon: *mut evhttp_connection) {
+    // SAFETY: the caller's connection is live.
+    unsafe {
+        let bev = (*evcon).bev;
+        let reads = (*bev).enabled & EV_READ != 0;
+        let wants = match served(evcon).phase {
+            Phase::Reading if served(evcon).ended => return evhttp_connection_free(evcon),
+            Phase::Reading => true,
+            Phase::Asked | Phase::Replying => false,
+            // Most replies are written by the time that anything comes.
+            Phase::Replied => reads && buffer::look((*bev).input, |input| input.is_empty()),
+        };
+        if wants && !reads {
+            bufferevent_enable(bev, EV_READ);
+        } else if reads && !wants {
+            bufferevent_disable(bev, EV_READ);
+        }
+    }
+}
+
+/// The head of a request has been read.
+unsafe fn begin(evcon: *mut evhttp_connection) {
+    let req = request::new(REQUEST);
+    // SAFETY: the caller's connection is live; the head is borrowed while no code of the program's can run, and has no zero
+    // bytes in it.
+    unsafe {
+        (*req).evcon = evcon;
+        served(evcon).request = req;
+        let Some(head) = served(evcon).protocol.request() else {
+            return;
+        };
+        (*req).flags = OWN_CONNECTION;
+        (*req).type_ = c_int::from(head.method().bit());
+        (*req).major = 1;
+        (*req).minor = match head.version() {
+            Version::Http10 => 0,
+            Version::Http11 => 1,
+        };
+        (*req).headers_size = head.size();
+        set_string(&raw mut (*req).uri, head.target());
+        if !matches!(head.target().first(), Some(b'/' | b'*')) && head.method() != Method::Connect {
+            (*req).flags |= PROXY_REQUEST;
+        }
+        for (name, value) in head.fields().iter() {
+            headers::add((*req).input_headers, name, value);
+        }
+        set_string(&raw mut (*req).remote_host, (*evcon).address.to_bytes());
+        (*req).remote_port = (*evcon).port;
+    }
+}
+
+unsafe fn take_body(evcon: *mut evhttp_connection, input: *mut evbuffer, len: usize) {
+    // SAFETY: the caller's connection is held, and the request is its own as long as it reads.
+    unsafe {
+        let req = served(evcon).request;
+        let mut left = len;
+        while left > 0 {
+            let Ok(moved @ 1..) =
+                usize::try_from(evbuffer_remove_buffer(input, (*req).input_buffer, left))
+            else {
+                return fail(evcon);
+            };
+            left -= moved;
+        }
+        (*req).body_size += len;
+    }
+}
+
+/// The request is complete: it is the program's turn.
+unsafe fn ask(evcon: *mut evhttp_connection) {
+    // SAFETY: the caller's connection is held. After the program's function, `take_step`'s caller looks whether it is gone.
+    unsafe {
+        let (http, req) = (served(evcon).http, served(evcon).request);
+        served(evcon).phase = Phase::Asked;
+        if c_int::from((*http).methods) & (*req).type_ == 0 {
+            return evhttp_send_error(req, 501, ptr::null());
+        }
+        match callback_for(http, req) {
+            Some(callback) => (callback.function)(req, callback.arg),
+            None => not_found(req),
+        }
+    }
+}
+
+/// What has come is no request that this server takes.
+unsafe fn refuse(evcon: *mut evhttp_connection, refusal: &Refusal) {
+    // SAFETY: the caller's connection is held; the program has not seen the request.
+    unsafe {
+        let req = std::mem::replace(&mut served(evcon).request, ptr::null_mut());
+        if !req.is_null() {
+            request::release(req);
+        }
+        send_refusal(evcon, refusal.code());
+    }
+}
+
+/// The output is empty.
+///
+/// # Safety
+/// `evcon` is live. It may be gone afterwards.
+pub(super) unsafe fn written(evcon: *mut evhttp_connection) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        if served(evcon).writing {
+            return;
+        }
+        match served(evcon).phase {
+            Phase::Replied => finish(evcon),
+            Phase::Replying => {
+                let (callback, arg) = served(evcon).part_cb;
+                if let Some(callback) = callback {
+                    let _hold = Hold::new(evcon);
+                    callback(evcon, arg);
+                }
+            }
+            Phase::Reading | Phase::Asked => {}
+        }
+    }
+}
+
+/// A reply has been written: the end of its request.
+unsafe fn finish(evcon: *mut evhttp_connection) {
+    // SAFETY: the caller's connection is live; both are held over the program's function.
+    unsafe {
+        let hold = Hold::new(evcon);
+        let req = served(evcon).request;
+        if !req.is_null() {
+            let request_hold = request::Hold::new(req);
+            if let Some(callback) = (*req).on_complete_cb {
+                callback(req, (*req).on_complete_cb_arg);
+            }
+            if hold.is_gone() {
+                return;
+            }
+            served(evcon).request = ptr::null_mut();
+            if !request_hold.is_gone() {
+                dismiss(req);
+            }
+        }
+        served(evcon).phase = Phase::Reading;
+        let next = served(evcon).protocol.written();
+        if next == Next::Close || (*evcon).free_on_completion {
+            return evhttp_connection_free(evcon);
+        }
+        advance(evcon);
+    }
+}
+
+/// The program frees a request of this connection's.
+///
+/// # Safety
+/// As for [`connection::abandon`].
+pub(in crate::http) unsafe fn abandon(evcon: *mut evhttp_connection, req: *mut evhttp_request) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        if served(evcon).request != req {
+            return;
+        }
+        served(evcon).request = ptr::null_mut();
+        if served(evcon).phase != Phase::Replied {
+            evhttp_connection_free(evcon);
+        }
+    }
+}
+
+/// The connection goes, and its request with it.
+///
+/// # Safety
+/// `evcon` is held.
+pub(in crate::http) unsafe fn end(evcon: *mut evhttp_connection) {
+    // SAFETY: by this function's contract; the server is live as long as it has connections.
+    unsafe {
+        forget(served(evcon).http, evcon);
+        let req = std::mem::replace(&mut served(evcon).request, ptr::null_mut());
+        if !req.is_null() {
+            dismiss(req);
+        }
+    }
+}
