@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::body::Body;
 use crate::head::{Known, Mode, ResponseHead, Version, is_sendable_target};
-use crate::message::{BadMessage, Limits, Reader, Step};
+use crate::message::{BadMessage, Left, Limits, Reader, Step};
 use crate::server::Next;
 use crate::write::{self, BadHead, Given, GivenLength, Kind};
 use crate::{Method, header, status};
@@ -42,6 +42,12 @@ pub struct Connection {
     method: Option<Method>,
     /// Whether the connection can be kept.
     keep: bool,
+    /// Whether one of the two heads says that it cannot.
+    told_to_close: bool,
+    /// The body is held back until the server wants it.
+    holds_body: bool,
+    /// The head that was read is not the final one.
+    interim: bool,
     /// What follows is no HTTP, or at least not ours.
     tunnel: bool,
 }
@@ -63,7 +69,7 @@ enum Phase {
 pub struct Request<'a> {
     /// Not [`Method::Other`].
     pub method: Method,
-    /// A path, a URI, or for `CONNECT` a host and a port, as it is to be written.
+    /// A path, a URI, or for `CONNECT` a host and a port, as it is to be written. A blank is written as `%20`.
     pub target: &'a [u8],
     /// The version.
     pub version: Version,
@@ -101,6 +107,11 @@ pub enum Error {
     TooLong,
 }
 
+/// Whether a client can ask for it ([`Request::target`]).
+pub fn is_target(target: &[u8]) -> bool {
+    is_sendable_target(target)
+}
+
 impl From<BadMessage> for Error {
     fn from(reason: BadMessage) -> Self {
         match reason {
@@ -122,12 +133,12 @@ impl Connection {
         self.limits = limits;
     }
 
-    /// Asks: appends the head to `out`, which the body is to follow.
+    /// Asks: appends the head to `out`, which the body is to follow, unless it is to be [held back](Self::holds_body).
     ///
     /// `fields` are the program's header fields. `Host` and `Content-Length` are added if they are missing; a length
-    /// that is not the body's is replaced, and a transfer coding is left out, since the body is not coded here. libevent
-    /// writes the body of a `GET`, a `DELETE` or an `OPTIONS` without saying how long it is, so that the server takes it
-    /// for another request.
+    /// that is not the body's is replaced. Where there is a transfer coding, the body is the program's to code, and there
+    /// is no length. libevent writes the body of a `GET`, a `DELETE` or an `OPTIONS` without saying how long it is, so
+    /// that the server takes it for another request. `Proxy-Connection`, which no server should see, is left out.
     ///
     /// # Errors
     /// Nothing is appended then, and another request can be made.
@@ -154,12 +165,23 @@ impl Connection {
             Version::Http11 => !given.connection.close,
             Version::Http10 => given.connection.keep_alive && !given.connection.close,
         };
+        self.told_to_close = given.connection.close;
+        self.holds_body =
+            given.expects_continue && request.body > 0 && request.version == Version::Http11;
+        self.interim = false;
         self.tunnel = false;
         self.phase = Phase::Asked;
         Ok(())
     }
 
-    /// The answer's head, from [`Step::Head`] until the next request.
+    /// Whether the body is not to be sent yet: the request says `Expect: 100-continue`, and no [`Step::Interim`] has said
+    /// yet that it may come. If the final answer comes first, it never is.
+    pub fn holds_body(&self) -> bool {
+        self.holds_body
+    }
+
+    /// The answer's head, from [`Step::Head`] until the next request; after [`Step::Interim`] that of the response that
+    /// is not the final one, until [`read`](Self::read) is called.
     pub fn response(&self) -> Option<ResponseHead<'_>> {
         let lines = self.reader.lines();
         let line = lines.status_line()?;
@@ -174,6 +196,16 @@ impl Connection {
     /// Whether the connection can be kept, as far as is known now.
     pub fn keep_alive(&self) -> bool {
         self.keep && self.phase != Phase::Closed
+    }
+
+    /// Whether one of the two heads says `Connection: close`.
+    pub fn is_told_to_close(&self) -> bool {
+        self.told_to_close
+    }
+
+    /// How much of the body is still to be announced by [`Step::Body`], from [`Step::Head`] on.
+    pub fn left(&self) -> Left {
+        self.reader.left()
     }
 
     /// Whether what follows the answer belongs to another protocol: after 101, and after a `CONNECT` that went well.
@@ -229,7 +261,7 @@ impl Connection {
     /// in `input` is no answer to it.
     pub fn finish(&mut self, input: &impl Buf, sent: bool) -> Next {
         let clean = self.tunnel || !input.has_remaining();
-        if self.phase == Phase::Answered && self.keep && clean && sent {
+        if self.phase == Phase::Answered && self.keep && clean && sent && !self.holds_body {
             self.phase = Phase::Idle;
             return Next::Request;
         }
@@ -255,6 +287,9 @@ impl Connection {
     }
 
     fn read_response(&mut self, input: &mut impl Buf) -> Result<Step, BadMessage> {
+        if std::mem::take(&mut self.interim) {
+            self.reader.clear();
+        }
         let step = self.reader.read(input, Mode::Response, &self.limits)?;
         match step {
             Step::Head => self.judge_head(),
@@ -268,7 +303,8 @@ impl Connection {
         let known = *lines.known();
         let line = *lines.status_line().ok_or(BadMessage::FirstLine)?;
         if matches!(line.code, 100..=199) && line.code != 101 {
-            self.reader.clear();
+            self.holds_body &= line.code != 100;
+            self.interim = true;
             return Ok(Step::Interim);
         }
         let connected = self.method == Some(Method::Connect) && line.code / 100 == 2;
@@ -284,6 +320,7 @@ impl Connection {
         if body.is_longer_than(self.limits.body) {
             return Err(BadMessage::BodyTooLong);
         }
+        self.told_to_close |= known.connection.close;
         self.keep &= self.tunnel || stays(&known, line.version, &body);
         self.reader.begin_body(body, false);
         Ok(Step::Head)
@@ -305,11 +342,19 @@ fn write_head<'f>(
     fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
     out: &mut Vec<u8>,
 ) {
-    let keeps_length = given.length == GivenLength::Of(request.body);
+    let keeps_length = given.length == GivenLength::Of(request.body) && !given.codings;
     out.reserve(256);
     out.extend_from_slice(request.method.name().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(request.target);
+    for part in request.target.split_inclusive(|&byte| byte == b' ') {
+        match part.split_last() {
+            Some((b' ', part)) => {
+                out.extend_from_slice(part);
+                out.extend_from_slice(b"%20");
+            }
+            _ => out.extend_from_slice(part),
+        }
+    }
     out.push(b' ');
     out.extend_from_slice(request.version.text());
     out.extend_from_slice(b"\r\n");
@@ -319,7 +364,7 @@ fn write_head<'f>(
     for (name, value) in fields {
         let writes = match Kind::of(name) {
             Kind::Length => keeps_length,
-            Kind::Codings => false,
+            Kind::ProxyConnection => false,
             _ => true,
         };
         if writes {
@@ -328,7 +373,7 @@ fn write_head<'f>(
     }
     let expects_body = matches!(request.method, Method::Post | Method::Put);
     let is_told = request.body > 0 || expects_body || given.length != GivenLength::Missing;
-    if is_told && !keeps_length {
+    if is_told && !keeps_length && !given.codings {
         write::length_field(out, request.body);
     }
     out.extend_from_slice(b"\r\n");

@@ -44,7 +44,7 @@ mod write;
 
 pub use date::Date;
 pub use head::{Fields, RequestHead, ResponseHead, Version};
-pub use message::{BadMessage, Limits, Step};
+pub use message::{BadMessage, Left, Limits, Step};
 pub use method::Method;
 pub use uri::{BadUri, Conformance, Uri};
 pub use write::BadHead;

@@ -91,7 +91,7 @@ pub enum Step {
     Head,
     /// Servers only: write [`CONTINUE`](crate::server::CONTINUE), then read on.
     Continue,
-    /// Clients only: a response came that is not the final one; it is forgotten. Read on.
+    /// Clients only: a response came that is not the final one. Read on.
     Interim,
     /// So many of the bytes that are now the next ones of the input are body. Move all of these out of the input, then
     /// read on.
@@ -100,6 +100,17 @@ pub enum Step {
     Discard(usize),
     /// The message is complete.
     Complete,
+}
+
+/// How much of a body has not been announced yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many bytes of a chunk, and perhaps more chunks. Between two chunks it is 0.
+    OfChunk(u64),
+    /// Whatever comes before the connection ends.
+    UntilClose,
 }
 
 /// Reads one message after the other.
@@ -132,6 +143,16 @@ impl Reader {
     /// Whether nothing has come of the next message.
     pub(crate) fn is_untouched(&self) -> bool {
         matches!(self.state, State::Head) && self.lines.is_untouched()
+    }
+
+    pub(crate) fn left(&self) -> Left {
+        match &self.state {
+            State::Body(Body::Length(left)) => Left::Bytes(*left),
+            State::Body(Body::UntilClose) => Left::UntilClose,
+            State::Body(Body::Chunked(chunks)) => Left::OfChunk(chunks.left()),
+            State::Trailer => Left::OfChunk(0),
+            State::Head | State::Between | State::Complete => Left::Bytes(0),
+        }
     }
 
     /// Whether the body goes on until the connection ends.

@@ -15,7 +15,7 @@ pub enum BadHead {
     /// A status that has not three digits.
     #[error("the status is none")]
     Code,
-    /// A target with blanks or control characters, or none; a method without a name.
+    /// A target with control characters, or none; a method without a name.
     #[error("the target or the method is none")]
     Target,
     /// The answer has been given, or nothing was asked; the last request is not answered yet.
@@ -32,6 +32,8 @@ pub(crate) struct Given {
     pub(crate) codings: bool,
     pub(crate) length: GivenLength,
     pub(crate) connection: Connection,
+    /// `Expect: 100-continue`
+    pub(crate) expects_continue: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub(crate) enum Kind {
     Length,
     Codings,
     Connection,
+    Expect,
+    ProxyConnection,
     Plain,
 }
 
@@ -84,7 +88,8 @@ impl Given {
                     _ => GivenLength::Bad,
                 }
             }
-            Kind::Plain => {}
+            Kind::Expect => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+            Kind::ProxyConnection | Kind::Plain => {}
         }
     }
 }
@@ -95,9 +100,11 @@ impl Kind {
         match name.len() {
             4 if is(b"Date") => Self::Date,
             4 if is(b"Host") => Self::Host,
+            6 if is(b"Expect") => Self::Expect,
             10 if is(b"Connection") => Self::Connection,
             12 if is(b"Content-Type") => Self::Type,
             14 if is(b"Content-Length") => Self::Length,
+            16 if is(b"Proxy-Connection") => Self::ProxyConnection,
             17 if is(b"Transfer-Encoding") => Self::Codings,
             _ => Self::Plain,
         }

@@ -61,6 +61,14 @@ impl Chunks {
         }
     }
 
+    /// How much of the chunk that is being read is still to come.
+    pub(crate) fn left(&self) -> u64 {
+        match self.state {
+            State::Data { left } => left,
+            _ => 0,
+        }
+    }
+
     pub(crate) fn read(&mut self, input: &mut impl Buf) -> Result<Chunk, BadMessage> {
         loop {
             if let State::Data { left } = &mut self.state {

@@ -111,7 +111,7 @@ pub(super) fn uri(method: Method, target: &[u8]) -> Result<Uri, BadUri> {
     only_authority.then_some(uri).ok_or(BadUri::Path)
 }
 
-/// What a client may send as a target: no blanks, no control characters, and something.
+/// What a client may send as a target: no control characters, and something.
 pub(crate) fn is_sendable_target(target: &[u8]) -> bool {
-    !target.is_empty() && target.iter().all(|&byte| byte > b' ' && byte != 0x7f)
+    !target.is_empty() && target.iter().all(|&byte| byte >= b' ' && byte != 0x7f)
 }
