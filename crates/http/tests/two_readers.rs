@@ -28,49 +28,44 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     vec(prop::sample::select(texts), 0..4).prop_map(|texts| texts.concat())
 }
 
-/// A field that may be good, that may be known to HTTP, and that may be an attack.
+/// A field that HTTP knows, whether right or wrong, or now and then one that is an attack.
 fn field() -> impl Strategy<Value = (String, String)> {
-    let names = &[
-        "Host",
-        "content-length",
-        "Content-Length",
-        "Transfer-Encoding",
-        "Connection",
-        "Expect",
-        "Date",
-        "X",
-        "X-Other",
-        "",
-        "a b",
-        "X\r\nY",
-        "X:",
-        "Content-Length ",
+    let known = &[
+        ("Host", "h"),
+        ("content-length", "0"),
+        ("Content-Length", "3"),
+        ("Content-Length", "5"),
+        ("Content-Length", "77"),
+        ("Content-Length", "x"),
+        ("Transfer-Encoding", "chunked"),
+        ("transfer-encoding", "gzip"),
+        ("Connection", "close"),
+        ("Connection", "keep-alive"),
+        ("Expect", "100-continue"),
+        ("Date", "now"),
+        ("X", " a\t\u{e4}"),
     ];
-    let values = &[
-        "",
-        "0",
-        "3",
-        "5",
-        "77",
-        "x",
-        "chunked",
-        "gzip, chunked",
-        "close",
-        "keep-alive",
-        "100-continue",
-        "h",
-        "a\r\nContent-Length: 0",
-        "a\n b",
-        "\r\n\r\nGET / HTTP/1.1",
-        "a\0",
-        " a\t",
-        "\u{e4}",
+    let bad = &[
+        ("", "a"),
+        ("a b", "a"),
+        ("X:", "a"),
+        ("X\r\nY", "a"),
+        ("Content-Length ", "0"),
+        ("X", "a\r\nContent-Length: 0"),
+        ("X", "a\n b"),
+        ("X", "\r\n\r\nGET / HTTP/1.1"),
+        ("X", "a\0"),
     ];
-    (
-        prop::sample::select(&names[..]),
-        prop::sample::select(&values[..]),
-    )
-        .prop_map(|(name, value)| (name.into(), value.into()))
+    let field = prop_oneof![
+        15 => prop::sample::select(&known[..]),
+        1 => prop::sample::select(&bad[..]),
+    ];
+    field.prop_map(|(name, value)| (name.into(), value.into()))
+}
+
+fn is_coded(fields: &[(String, String)]) -> bool {
+    let coded = |field: &(String, String)| field.0.eq_ignore_ascii_case("Transfer-Encoding");
+    fields.iter().any(coded)
 }
 
 fn good_field() -> impl Strategy<Value = (String, String)> {
@@ -138,8 +133,12 @@ proptest! {
         };
         let mut server = Server::new(Limits::default());
         server.receive(&written);
+        if is_coded(&fields) {
+            // What it is in that coding, the program has to know.
+            return Ok(());
+        }
         if server.served.refused.is_some() {
-            // Two hosts, an odd expectation; it must not be taken for several requests.
+            // Two hosts, a path for `CONNECT`; it must not be taken for several requests.
             prop_assert_eq!(server.served.requests.len(), 0);
             return Ok(());
         }
@@ -169,8 +168,7 @@ proptest! {
         let Some((written, next)) = answered(request.as_bytes(), &reply, &fields, &body, cut) else {
             return Ok(());
         };
-        let coded_by_program = !parts
-            && fields.iter().any(|field| field.0.eq_ignore_ascii_case("Transfer-Encoding"));
+        let coded_by_program = !parts && is_coded(&fields);
         let mut client = Client::ask(
             &Request::new(method, b"/"),
             &[("Connection", connection)],
