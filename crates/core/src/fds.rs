@@ -94,7 +94,14 @@ impl FdTable {
 
     /// Adds an event that is not there yet. The caller then calls [`update`](Self::update).
     pub(crate) fn add_event(&mut self, fd: Fd, slot: u32, wants: Interest) -> io::Result<()> {
-        self.add(fd, User::event(slot), wants)
+        let fresh = wants.contains(Interest::EDGE) && !self.wants(fd).interest().contains(wants);
+        self.add(fd, User::event(slot), wants)?;
+        if fresh {
+            // If nobody but this one waited for it, and it was gone for a moment only, the driver is asked all the same: an
+            // edge that it has told of is told again.
+            self.entries[fd as usize].recheck = true;
+        }
+        Ok(())
     }
 
     /// Removes an event. The caller then calls [`update`](Self::update).
