@@ -377,3 +377,31 @@ CASE(config_debug_mode_unassigned_event) {
 CASE(config_debug_mode_assign_of_a_pending_event) {
     mistaken(true);
 }
+
+/* EVENT_SHOW_METHOD has the method told in the log, whether a base heeds the environment or not. */
+CASE(config_shows_the_method_in_the_log) {
+    event_set_log_callback(says_log);
+    struct event_config *config = event_config_new();
+    CHECK(config && event_config_avoid_method(config, "epoll") == 0);
+    CHECK(event_config_avoid_method(config, "poll") == 0);
+    CHECK(event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV) == 0);
+    CHECK(setenv("EVENT_SHOW_METHOD", "", 1) == 0);
+    struct event_base *base = event_base_new_with_config(config);
+    CHECK(base);
+    event_base_free(base);
+    event_config_free(config);
+}
+
+/* A message for which there is no reader harms nobody. */
+CASE(config_log_that_nobody_reads) {
+    int fd[2];
+    CHECK(pipe(fd) == 0 && dup2(fd[1], STDERR_FILENO) == STDERR_FILENO);
+    close(fd[0]);
+    close(fd[1]);
+    event_warnx("nobody reads this");
+    struct event_base *base = new_base();
+    struct event *event = new_event(base, 65, EV_SIGNAL, traced, "a");
+    say("add %d", event_add(event, NULL));
+    event_free(event);
+    event_base_free(base);
+}

@@ -12,6 +12,7 @@ use libc::timeval;
 
 use crate::base::{CHost, event_base, new_base};
 use crate::event::nanoseconds;
+use crate::log;
 
 /// What a base must have, and what it must not.
 #[derive(Default)]
@@ -37,7 +38,7 @@ impl event_config {
         }
         let driver = System::choose(&avoid, self.features, self.driver_options()).ok()?;
         if std::env::var_os("EVENT_SHOW_METHOD").is_some() {
-            eprintln!("[msg] libevent using: {}", driver.method().name());
+            log::message(&format!("libevent using: {}", driver.method().name()));
         }
         Some(driver)
     }

@@ -2,6 +2,7 @@
 
 use std::arch::naked_asm;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::abi::{event_fatal_cb, event_log_cb};
@@ -35,6 +36,10 @@ pub extern "C" fn event_set_fatal_callback(callback: event_fatal_cb) {
 /// `event_enable_debug_logging`: this library logs no debug messages, so that there is nothing to turn on.
 #[unsafe(no_mangle)]
 pub extern "C" fn event_enable_debug_logging(_which: u32) {}
+
+pub(crate) fn message(message: &str) {
+    write(Level::Message, message);
+}
 
 pub(crate) fn warn(message: &str) {
     write(Level::Warn, message);
@@ -74,7 +79,8 @@ fn write(level: Level, message: &str) {
             Level::Warn => "warn",
             Level::Error => "err",
         };
-        eprintln!("[{name}] {message}");
+        // Whether anybody reads it or not, the program goes on.
+        let _ = writeln!(io::stderr(), "[{name}] {message}");
         return;
     }
     // SAFETY: the pointer was made from an `event_log_cb` in `event_set_log_callback`.

@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
+use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -138,7 +139,10 @@ impl Base {
             default_resolver: None,
             tasks: SlotMap::with_key(),
             shared: Shared::new(wake),
-            warn: Box::new(|warning| eprintln!("ferrevent: {warning}")),
+            // Whether anybody reads it or not, the program goes on.
+            warn: Box::new(|warning| {
+                let _ = writeln!(std::io::stderr(), "ferrevent: {warning}");
+            }),
             ready: Vec::new(),
             running: None,
             state: HashMap::new(),
