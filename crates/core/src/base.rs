@@ -61,6 +61,10 @@ pub struct Core<H: Host> {
     pub(crate) fds: FdTable,
     pub(crate) signals: HashMap<i32, SmallVec<[EventKey; 2]>>,
     pub(crate) signal_changes: Vec<SignalChange>,
+    /// Signals that the wait has told of, and how often each came.
+    pub(crate) arrived: SmallVec<[(i32, u16); 2]>,
+    /// Whether they have been given a turn.
+    pub(crate) signals_queued: bool,
     pub(crate) timers: Timers<TimerOwner, H::Clocks>,
     pub(crate) active: ActiveQueues<Item<H::Task, H::Stream>>,
     /// Runs in the next pass and counts as active.
@@ -109,6 +113,8 @@ pub(crate) enum Item<T, S> {
     Attempt(StreamKey, Fd),
     Finalize(S),
     Task(T),
+    /// The signals that have [arrived](Core::arrived).
+    Signals,
     Exit,
 }
 
@@ -134,6 +140,8 @@ impl<H: Host> Core<H> {
             fds: FdTable::default(),
             signals: HashMap::new(),
             signal_changes: Vec::new(),
+            arrived: SmallVec::new(),
+            signals_queued: false,
             timers: Timers::new(),
             active: ActiveQueues::new(1),
             later: Vec::new(),
@@ -196,8 +204,15 @@ impl<H: Host> Core<H> {
     }
 
     /// What libevent counts (`event_base_get_num_events`).
-    #[inline]
     pub fn counts(&self) -> Counts {
+        let mut counts = self.raw_counts();
+        // The signals that wait for their turn are no event.
+        counts.added -= usize::from(self.signals_queued);
+        counts
+    }
+
+    #[inline]
+    fn raw_counts(&self) -> Counts {
         let active = self.active_len();
         Counts {
             added: self.pending - self.timed_only + self.timers.len() + active,
@@ -223,7 +238,7 @@ impl<H: Host> Core<H> {
     /// To be called where the counts grow.
     #[inline]
     pub(crate) fn note_peak(&mut self) {
-        let counts = self.counts();
+        let counts = self.raw_counts();
         self.peak.added = self.peak.added.max(counts.added);
         self.peak.active = self.peak.active.max(counts.active);
     }

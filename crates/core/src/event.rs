@@ -290,8 +290,9 @@ impl<H: Host> Core<H> {
         };
         let slot = self.events.at_mut(index);
         let state = slot.state;
-        slot.state -= Standing::TIMED | Standing::REPEATS;
+        // One that has passed is not taken back: its event is about to run.
         if state.contains(Standing::TIMED) {
+            slot.state -= Standing::TIMED | Standing::REPEATS;
             self.timers.remove_event(index);
             if !state.contains(Standing::INSERTED) {
                 self.pending -= 1;
@@ -343,7 +344,7 @@ impl<H: Host> Core<H> {
 
     /// Makes it wait for its descriptor or signal.
     #[inline(never)]
-    fn insert_event(
+    pub(crate) fn insert_event(
         &mut self,
         index: u32,
         driver: Option<&mut dyn Driver>,
@@ -423,19 +424,6 @@ impl<H: Host> Core<H> {
             self.timed_only += 1;
         }
         self.timers.start_event(index, timeout, deadline);
-    }
-
-    /// Takes the event out of everything that waits for it, but not out of the active queue.
-    pub(crate) fn unhook(&mut self, index: u32) {
-        let slot = self.events.at_mut(index);
-        let (key, before) = (slot.key(index), *slot);
-        slot.state = Standing::empty();
-        if before
-            .state
-            .intersects(Standing::INSERTED | Standing::TIMED)
-        {
-            self.take_out(index, key, &before);
-        }
     }
 
     /// Takes an event that waits, as its slot `was`, out of what it waits for.

@@ -16,8 +16,23 @@ impl<H: Host> Core<H> {
         key.is_none() || self.run.running == key
     }
 
-    /// A signal has arrived `calls` times.
+    /// A signal has arrived `calls` times. When its turn comes in the next pass, its events are queued behind the descriptors
+    /// and timers of that pass, as in libevent: what a child has written is read before its end is told.
     pub fn handle_signal(&mut self, signal: i32, calls: u16) {
+        self.arrived.push((signal, calls));
+    }
+
+    /// Queues the events of the signals that have arrived.
+    #[inline(never)]
+    pub(crate) fn activate_arrived(&mut self) {
+        self.signals_queued = false;
+        for (signal, calls) in std::mem::take(&mut self.arrived) {
+            self.activate_signal(signal, calls);
+        }
+    }
+
+    /// Acts as if a signal had arrived `calls` times, and queues its events at once (`event_base_active_by_signal`).
+    pub fn activate_signal(&mut self, signal: i32, calls: u16) {
         let Some(keys) = self.signals.get(&signal) else {
             return;
         };
@@ -31,7 +46,8 @@ impl<H: Host> Core<H> {
 
     /// Acts as if a descriptor's condition had come true, or its events had timed out (`event_base_active_by_fd`).
     pub fn activate_fd(&mut self, fd: Fd, what: What) {
-        for user in self.fds.users(fd).to_vec() {
+        // Who came last goes first, as when it is reported.
+        for user in self.fds.users(fd).to_vec().into_iter().rev() {
             let Who::Event(index) = user.who() else {
                 continue;
             };
@@ -100,34 +116,38 @@ impl<H: Host> Core<H> {
         fired
     }
 
-    /// The event's timeout has passed.
+    /// The event's timeout has passed. As in libevent, it does not wait for its descriptor or signal any more: the timeout
+    /// hides what else happens until it has run, and then only a persistent one on a descriptor is added again.
     pub(crate) fn expire_event(&mut self, index: u32) {
         let slot = self.events.at_mut(index);
         slot.state -= Standing::TIMED;
-        let persistent_signal = slot.what().contains(What::SIGNAL | What::PERSIST);
-        if !slot.state.contains(Standing::INSERTED) {
+        let (key, was) = (slot.key(index), *slot);
+        slot.state -= Standing::INSERTED;
+        if was.state.contains(Standing::INSERTED) {
+            self.take_out(index, key, &was);
+        } else {
             self.pending -= 1;
             self.timed_only -= 1;
         }
-        // As libevent does: a timeout hides what else happened in the same pass.
-        let node = std::mem::replace(&mut slot.node, NO_NODE);
+        let node = std::mem::replace(&mut self.events.at_mut(index).node, NO_NODE);
         if node != NO_NODE {
             self.active.remove(node);
         }
         self.activate(index, What::TIMEOUT, 1);
-        if persistent_signal {
-            // As libevent does: the timeout of a persistent signal event ends it.
-            self.unhook(index);
-        }
     }
 
-    /// A persistent event's timeout counts from the deadline that has passed, or from now if something else happened.
+    /// A persistent event's timeout counts from its last deadline, or from now if something else happened. Who says by hand
+    /// that it has timed out skips a turn, as in libevent.
     #[inline(never)]
     fn restart_interval(&mut self, index: u32, happened: What) {
-        let runs = self.events.at(index).state.contains(Standing::TIMED);
+        let slot = self.events.at(index);
+        if !slot.state.contains(Standing::INSERTED) && slot.what().intersects(What::IO) {
+            // Its timeout has passed. If the others on the descriptor want another trigger by now, it is a mere timer.
+            let _ = self.insert_event(index, None);
+        }
         let interval = self.timers.event_interval(index);
         let from_now = self.now.saturating_add(interval);
-        let deadline = if happened.contains(What::TIMEOUT) && !runs {
+        let deadline = if happened.contains(What::TIMEOUT) {
             let next = self.timers.event_deadline(index).saturating_add(interval);
             if next < self.now { from_now } else { next }
         } else {

@@ -10,7 +10,7 @@ use crate::driver::{Readiness, Ready};
 use crate::event::Fired;
 use crate::flags::{LoopFlags, What};
 use crate::stream::{Io, StreamWork};
-use crate::timer::{Expired, TimerId};
+use crate::timer::Expired;
 use crate::users::{User, Who};
 
 /// What the shell is to do next.
@@ -68,7 +68,6 @@ pub(crate) struct Run {
     exit: bool,
     broken: bool,
     carry_on: bool,
-    exit_timer: Option<TimerId>,
     /// The pending event whose callback runs.
     pub(crate) running: Option<EventKey>,
     /// The bufferevent that was read last, whose callback may have answered.
@@ -162,20 +161,21 @@ impl<H: Host> Core<H> {
     /// one of the next loop (`event_base_loopexit`).
     pub fn loop_exit(&mut self, delay: u64) {
         if delay == 0 {
-            let priority = self.default_priority();
-            self.active.push(priority, Item::Exit);
-            return;
+            return self.queue_exit();
         }
         let deadline = self.now.saturating_add(delay);
-        match self.run.exit_timer {
-            Some(timer) if self.timers.deadline(timer) <= deadline => {}
-            Some(timer) => self.timers.set(timer, deadline),
-            None => {
-                self.run.exit_timer = Some(self.timers.insert(deadline, TimerOwner::LoopExit));
-                self.pending += 1;
-                self.timed_only += 1;
-            }
-        }
+        self.timers.insert(deadline, TimerOwner::LoopExit);
+        self.pending += 1;
+        self.timed_only += 1;
+        self.note_peak();
+    }
+
+    /// It has its turn like an event, so that one which a break comes before is not lost.
+    fn queue_exit(&mut self) {
+        let priority = self.default_priority();
+        self.active.push(priority, Item::Exit);
+        self.run.yield_to(priority);
+        self.note_peak();
     }
 
     /// Whether the last loop ended by [`loop_exit`](Self::loop_exit).
@@ -319,6 +319,10 @@ impl<H: Host> Core<H> {
         if !self.later.is_empty() || !self.again.is_empty() {
             self.take_put_off();
         }
+        if !self.arrived.is_empty() && !self.signals_queued {
+            self.signals_queued = true;
+            self.active.push(0, Item::Signals);
+        }
         if !self.timers.is_empty() {
             self.expire_timers();
         }
@@ -357,10 +361,9 @@ impl<H: Host> Core<H> {
                 TimerOwner::Ending(key) => self.expire_ending(key),
                 TimerOwner::Dial(key) => self.expire_dial(key),
                 TimerOwner::LoopExit => {
-                    self.run.exit_timer = None;
-                    self.run.exit = true;
                     self.pending -= 1;
                     self.timed_only -= 1;
+                    self.queue_exit();
                 }
             }
         }
@@ -511,6 +514,10 @@ impl<H: Host> Core<H> {
             Item::Attempt(key, fd) => self.begin_attempt(key, fd).map(Step::Stream),
             Item::Finalize(cookie) => Some(Step::Finalize(cookie)),
             Item::Task(task) => Some(Step::Task(task)),
+            Item::Signals => {
+                self.activate_arrived();
+                None
+            }
             Item::Exit => {
                 self.run.ran += 1;
                 self.run.exit = true;

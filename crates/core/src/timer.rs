@@ -219,10 +219,6 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
         }
     }
 
-    pub(crate) fn deadline(&self, id: TimerId) -> u64 {
-        self.others[id.index()].clock.deadline
-    }
-
     pub(crate) fn remove(&mut self, id: TimerId) {
         self.others[id.index()].clock.entry = REMOVED;
         self.free.push(id.index() as u32);

@@ -53,7 +53,7 @@ impl Base {
 
     /// Makes every event on the signal run, as if it had arrived once (`event_base_active_by_signal`).
     pub fn activate_signal(&mut self, signal: i32) {
-        self.core.handle_signal(signal, 1);
+        self.core.activate_signal(signal, 1);
     }
 
     /// Brings the time that stands still within a pass up to date (`event_base_update_cache_time`): for callbacks that

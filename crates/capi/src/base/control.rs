@@ -115,7 +115,7 @@ pub unsafe extern "C" fn event_base_active_by_signal(base: *mut event_base, sign
     // SAFETY: by this function's contract.
     unsafe {
         event_base::with(base, |inner| {
-            inner.core.handle_signal(signal, 1);
+            inner.core.activate_signal(signal, 1);
             inner.settle();
         });
     }

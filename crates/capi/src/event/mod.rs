@@ -99,11 +99,13 @@ pub(crate) fn nanoseconds(tv: &timeval) -> u64 {
 
 #[cold]
 fn saturated(tv: &timeval) -> u64 {
-    let seconds = u64::try_from(tv.tv_sec).unwrap_or(0);
-    let micros = u64::try_from(shared_timeout::micros(tv)).unwrap_or(0);
-    seconds
-        .saturating_mul(1_000_000_000)
-        .saturating_add(micros.saturating_mul(1000))
+    // A deadline that has just passed is a second less than nothing, and almost a million microseconds.
+    let (seconds, micros) = (
+        i128::from(tv.tv_sec),
+        i128::from(shared_timeout::micros(tv)),
+    );
+    let total = seconds * 1_000_000_000 + micros * 1000;
+    u64::try_from(total.max(0)).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn timeval_of(time: Duration) -> timeval {

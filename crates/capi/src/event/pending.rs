@@ -250,12 +250,13 @@ pub unsafe extern "C" fn event_pending(ev: *const event, what: c_short, tv: *mut
         );
         let asked = What::TIMEOUT | What::IO | What::SIGNAL;
         let pending = happens & asked & What::from_bits_truncate(what as u16);
-        if let Some(deadline) = info.deadline
-            && pending.contains(What::TIMEOUT)
-            && !tv.is_null()
-        {
-            let left = deadline.saturating_sub(monotonic());
-            tv.write(timeval_of(realtime() + Duration::from_nanos(left)));
+        if pending.contains(What::TIMEOUT) && !tv.is_null() {
+            // What is about to run for its timeout has none any more: it is due now.
+            let now = monotonic();
+            let deadline = info.deadline.unwrap_or(now);
+            let left = Duration::from_nanos(deadline.saturating_sub(now));
+            let late = Duration::from_nanos(now.saturating_sub(deadline));
+            tv.write(timeval_of((realtime() + left).saturating_sub(late)));
         }
         c_int::from(pending.bits())
     }

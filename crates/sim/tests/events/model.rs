@@ -63,26 +63,12 @@ impl Model {
 
     /// Returns whether it could be added: not with another trigger than its neighbours on the descriptor.
     pub(crate) fn add(&mut self, id: usize, timeout: Option<u64>, now: u64) -> bool {
-        let Event {
-            fd, what, inserted, ..
-        } = self.events[id];
-        if !inserted && what.intersects(What::IO) {
-            if fd >= 0 {
-                let events = &self.events;
-                let users = self.users.entry(fd).or_default();
-                let mixed = |&other: &usize| {
-                    events[other].what.contains(What::EDGE) != what.contains(What::EDGE)
-                };
-                if users.iter().any(mixed) {
-                    return false;
-                }
-                users.push(id);
-            }
-            self.events[id].inserted = true;
+        if !self.insert(id) {
+            return false;
         }
         if let Some(timeout) = timeout {
             let event = &mut self.events[id];
-            if what.contains(What::PERSIST) {
+            if event.what.contains(What::PERSIST) {
                 event.interval = timeout;
             }
             if event
@@ -96,14 +82,39 @@ impl Model {
         true
     }
 
+    /// Has it wait for its descriptor; false if its neighbours there have another trigger.
+    fn insert(&mut self, id: usize) -> bool {
+        let Event {
+            fd, what, inserted, ..
+        } = self.events[id];
+        if inserted || !what.intersects(What::IO) {
+            return true;
+        }
+        if fd >= 0 {
+            let events = &self.events;
+            let users = self.users.entry(fd).or_default();
+            let mixed = |&other: &usize| {
+                events[other].what.contains(What::EDGE) != what.contains(What::EDGE)
+            };
+            if users.iter().any(mixed) {
+                return false;
+            }
+            users.push(id);
+        }
+        self.events[id].inserted = true;
+        true
+    }
+
     pub(crate) fn del(&mut self, id: usize) {
         self.withdraw(id);
         self.unqueue(id);
     }
 
     pub(crate) fn remove_timer(&mut self, id: usize) {
-        self.events[id].timer = None;
-        self.events[id].interval = 0;
+        // One that has passed already cannot be removed.
+        if self.events[id].timer.take().is_some() {
+            self.events[id].interval = 0;
+        }
     }
 
     pub(crate) fn activate(&mut self, id: usize, happened: What) {
@@ -150,9 +161,11 @@ impl Model {
             else {
                 break;
             };
-            self.events[id].timer = None;
+            // A timeout hides what else has happened, and what happens until it has run.
+            let interval = self.events[id].interval;
+            self.withdraw(id);
+            self.events[id].interval = interval;
             self.events[id].passed = deadline;
-            // A timeout hides what else has happened.
             self.unqueue(id);
             self.activate(id, What::TIMEOUT);
         }
@@ -179,8 +192,9 @@ impl Model {
             ..
         } = self.events[id];
         if interval > 0 {
-            let regular = happened.contains(What::TIMEOUT) && timer.is_none();
-            let next = passed + interval;
+            self.insert(id);
+            let regular = happened.contains(What::TIMEOUT);
+            let next = timer.map_or(passed, |timer| timer.0) + interval;
             let next = if regular && next >= now {
                 next
             } else {
