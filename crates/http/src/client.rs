@@ -165,6 +165,8 @@ impl Connection {
             Version::Http11 => !given.connection.close,
             Version::Http10 => given.connection.keep_alive && !given.connection.close,
         };
+        // Whether the program's coding ends where the program thinks is not known.
+        self.keep &= !given.codings;
         self.told_to_close = given.connection.close;
         self.holds_body =
             given.expects_continue && request.body > 0 && request.version == Version::Http11;

@@ -61,7 +61,8 @@ pub enum BadMessage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// For the lines of a head and a trailer together, in bytes without the ends of lines
-    /// (`evhttp_set_max_headers_size`). More than [`MOST_HEAD`](Self::MOST_HEAD) is taken for that.
+    /// (`evhttp_set_max_headers_size`). More than [`MOST_HEAD`](Self::MOST_HEAD) is taken for that. There is also a limit
+    /// of 10 000 fields.
     pub head: usize,
     /// For a body, in bytes without the framing of chunks (`evhttp_set_max_body_size`).
     pub body: u64,

@@ -281,14 +281,14 @@ pub unsafe extern "C" fn evhttp_connection_set_flags(
     evcon: *mut evhttp_connection,
     flags: c_int,
 ) -> c_int {
-    let known = REUSE_CONNECTED_ADDRESS | READ_ON_WRITE_ERROR | LINGERING_CLOSE;
+    // As in libevent, lingering is a server's to set (`evhttp_set_flags`).
+    let known = REUSE_CONNECTED_ADDRESS | READ_ON_WRITE_ERROR;
     if flags & !known != 0 {
         return 1;
     }
     // SAFETY: by this function's contract.
     unsafe {
-        (*evcon).flags = flags;
-        apply_limits(evcon);
+        (*evcon).flags = (*evcon).flags & !known | flags;
     }
     0
 }

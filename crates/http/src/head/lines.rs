@@ -2,7 +2,7 @@
 //!
 //! By hand, and not with the crate `httparse`, because what is refused here is more than it refuses, and other things:
 //! the ends of lines are all alike, a line is judged when it is complete instead of when the head is (so nothing is read
-//! twice), and the number of fields is limited by their size only.
+//! twice), and the number of fields is limited by their size only. A test compares the two (`tests/two_readers.rs`).
 
 use memchr::{memchr, memchr2};
 
@@ -72,6 +72,9 @@ pub(crate) enum Expect {
 
 /// A block that is larger is not kept for the next head.
 const KEPT: usize = 4096;
+
+/// So many fields are enough. Each costs its reader a multiple of the few bytes that it needs at least.
+const MOST_FIELDS: usize = 10_000;
 
 impl Lines {
     /// Forgets the head.
@@ -218,6 +221,9 @@ impl Lines {
         if mode == Mode::Trailer {
             return Ok(false);
         }
+        if self.fields.len() == MOST_FIELDS {
+            return Err(BadMessage::HeadTooLong);
+        }
         let (name, text) = (&line[..name_len], &line[value.0..value.1]);
         self.known.note(name, text);
         self.fields.push(FieldSpan {
@@ -326,4 +332,63 @@ fn trim(text: &[u8]) -> (usize, usize) {
     };
     let to = text.iter().rposition(is_text).map_or(from, |last| last + 1);
     (from, to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is kept of lines that never end, or of which there are too many, is not much more than the limit.
+    #[test]
+    fn memory_has_a_limit() {
+        for piece in [
+            &b"x"[..],
+            b"a:\r\n",
+            b"a: b\n c\n",
+            b"\r",
+            b"xxxxxxxxxxxxxxxx: \r\n",
+        ] {
+            for first in [&b""[..], b"HTTP/1.1 200 OK\r\n"] {
+                let limit = 1000;
+                let mut lines = Lines::default();
+                let mut input = first.to_vec();
+                input.extend(piece.repeat(100_000));
+                assert!(lines.feed(&input, Mode::Response, limit).is_err());
+                assert!(lines.block.capacity() <= 4 * limit);
+                assert!(lines.fields.capacity() <= limit);
+            }
+        }
+        let mut lines = Lines::default();
+        let input = [
+            b"GET / HTTP/1.1\r\n",
+            &b"a:\r\n".repeat(MOST_FIELDS + 1)[..],
+        ]
+        .concat();
+        let fed = lines.feed(&input, Mode::Request, usize::MAX);
+        assert_eq!(fed, Err(BadMessage::HeadTooLong));
+    }
+
+    #[test]
+    fn the_memory_of_an_ordinary_head_is_used_again() {
+        let mut lines = Lines::default();
+        let input = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        assert_eq!(
+            lines.feed(input, Mode::Request, 100),
+            Ok((input.len(), true))
+        );
+        let place = lines.block.as_ptr();
+        lines.clear();
+        assert!(lines.is_untouched());
+        assert_eq!(
+            lines.feed(input, Mode::Request, 100),
+            Ok((input.len(), true))
+        );
+        assert_eq!(lines.block.as_ptr(), place);
+
+        lines.clear();
+        let long = [b"GET /", &b"x".repeat(10_000)[..], b" HTTP/1.1\r\n\r\n"].concat();
+        assert!(lines.feed(&long, Mode::Request, usize::MAX).is_ok());
+        lines.clear();
+        assert_eq!(lines.block.capacity(), 0);
+    }
 }

@@ -277,7 +277,7 @@ impl Plan {
                 self.close |= n != len;
             }
             // Without a length the end of the connection is the end of the body, as HTTP/1.0 has it.
-            GivenLength::Missing if self.requested == Version::Http10 && self.close => {}
+            GivenLength::Missing if self.version == Version::Http10 && self.close => {}
             GivenLength::Missing | GivenLength::Bad => self.adds_length = true,
         }
     }

@@ -233,3 +233,29 @@ impl Client {
         self.connection.finish(&&self.input[..], true)
     }
 }
+
+/// The head `POST / HTTP/1.1` with these lines, and what follows it.
+pub(crate) fn post(lines: &str, body: &str) -> String {
+    format!("POST / HTTP/1.1\r\nHost: h\r\n{lines}\r\n{body}")
+}
+
+#[track_caller]
+pub(crate) fn refuses(input: impl AsRef<[u8]>, why: BadMessage, code: u16) {
+    let served = serve(input);
+    assert_eq!(served.refused, Some(why));
+    assert_eq!(served.requests, []);
+    assert!(served.closed);
+    let status = format!("HTTP/1.1 {code} ");
+    assert!(served.output.starts_with(&status), "{}", served.output);
+    assert!(served.output.contains("\r\nConnection: close\r\n"));
+}
+
+#[track_caller]
+pub(crate) fn one_body(input: impl AsRef<[u8]>, body: &str) -> Served {
+    let served = serve(input);
+    assert_eq!(served.refused, None);
+    assert_eq!(served.requests.len(), 1);
+    assert_eq!(served.requests[0].body, body);
+    assert!(!served.closed);
+    served
+}

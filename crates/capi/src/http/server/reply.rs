@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ferrevent_http::server::{Reply, ReplyBody, Sends, error_page};
-use ferrevent_http::{html, status};
+use ferrevent_http::{Version, html, status};
 
 use super::serve::{PartCallback, Phase, is_served, served, written};
 use crate::abi::evhttp_request;
@@ -39,10 +39,23 @@ pub unsafe extern "C" fn evhttp_send_error(
         };
         let page = error_page(code_of(error), bytes(reason));
         evhttp_clear_headers((*req).output_headers);
+        // As in libevent, whatever the client's version is.
+        let version = Some(Version::Http11);
+        send_page(&asked, req, Status(error, reason, version), &page);
+    }
+}
+
+/// A page of this library's, after which the connection is closed.
+unsafe fn send_page(asked: &Asked, req: *mut evhttp_request, status: Status, page: &[u8]) {
+    // SAFETY: the caller's request waits for an answer, and is held.
+    unsafe {
         headers::add((*req).output_headers, b"Content-Type", PAGE_TYPE);
-        headers::add((*req).output_headers, b"Connection", b"close");
+        // Where the client has said that itself, it is said behind the other headers, as libevent does.
+        if (*req).minor == 0 || served(asked.evcon).protocol.keep_alive() {
+            headers::add((*req).output_headers, b"Connection", b"close");
+        }
         evbuffer_add((*req).output_buffer, page.as_ptr().cast(), page.len());
-        reply(&asked, req, error, reason);
+        reply(asked, req, status);
     }
 }
 
@@ -66,7 +79,7 @@ pub unsafe extern "C" fn evhttp_send_reply(
         if !databuf.is_null() {
             evbuffer_add_buffer((*req).output_buffer, databuf);
         }
-        reply(&asked, req, code, reason);
+        reply(&asked, req, Status(code, reason, None));
     }
 }
 
@@ -91,7 +104,7 @@ pub unsafe extern "C" fn evhttp_send_reply_start(
         };
         served(asked.evcon).phase = Phase::Replying;
         (*req).bits |= CHUNKED;
-        let begun = begin(&asked, req, code, reason, ReplyBody::Parts);
+        let begun = begin(&asked, req, Status(code, reason, None), ReplyBody::Parts);
         if begun && evbuffer_get_length((*req).output_buffer) > 0 {
             send_part(asked.evcon, (*req).output_buffer);
         }
@@ -239,9 +252,7 @@ pub(super) unsafe fn not_found(req: *mut evhttp_request) {
             b" was not found on this server.</p></body></html>\n",
         ]
         .concat();
-        headers::add((*req).output_headers, b"Content-Type", PAGE_TYPE);
-        evbuffer_add((*req).output_buffer, page.as_ptr().cast(), page.len());
-        reply(&asked, req, 404, std::ptr::null());
+        send_page(&asked, req, Status(404, std::ptr::null(), None), &page);
     }
 }
 
@@ -264,7 +275,7 @@ pub(super) unsafe fn send_refusal(evcon: *mut evhttp_connection, code: u16) {
             body: ReplyBody::Whole(page.len() as u64),
             date: now(),
             content_type: None,
-            version: None,
+            version: Some(Version::Http11),
         };
         let mut head = take_memory(evcon);
         let fields = fields.into_iter();
@@ -277,8 +288,12 @@ pub(super) unsafe fn send_refusal(evcon: *mut evhttp_connection, code: u16) {
     }
 }
 
+/// What the first line of a reply says: the code, the reason (NULL for the usual one), the version (`None` for the client's).
+#[derive(Clone, Copy)]
+struct Status(c_int, *const c_char, Option<Version>);
+
 /// A whole reply, whose body is in the request's output buffer.
-unsafe fn reply(asked: &Asked, req: *mut evhttp_request, code: c_int, reason: *const c_char) {
+unsafe fn reply(asked: &Asked, req: *mut evhttp_request, status: Status) {
     // SAFETY: the caller's request waits for an answer, and is held.
     unsafe {
         if asked.hold.is_gone() {
@@ -286,7 +301,7 @@ unsafe fn reply(asked: &Asked, req: *mut evhttp_request, code: c_int, reason: *c
         }
         let body = ReplyBody::Whole(evbuffer_get_length((*req).output_buffer) as u64);
         (*req).bits |= USER_DONE;
-        if begin(asked, req, code, reason, body) {
+        if begin(asked, req, status, body) {
             replied(asked.evcon, &asked.hold);
         }
     }
@@ -310,8 +325,7 @@ unsafe fn replied(evcon: *mut evhttp_connection, hold: &Hold) {
 unsafe fn begin(
     asked: &Asked,
     req: *mut evhttp_request,
-    code: c_int,
-    reason: *const c_char,
+    Status(code, reason, version): Status,
     body: ReplyBody,
 ) -> bool {
     let evcon = asked.evcon;
@@ -329,7 +343,7 @@ unsafe fn begin(
             body,
             date: now(),
             content_type: content_type.map(|text| text.to_bytes()),
-            version: None,
+            version,
         };
         let mut head = take_memory(evcon);
         let fields = Pairs::of((*req).output_headers);
