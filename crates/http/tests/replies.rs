@@ -252,7 +252,7 @@ fn the_version_of_an_answer_can_be_chosen() {
     let (head, _, next) = head("GET / HTTP/1.0", &newer, &[]);
     assert_eq!(
         head,
-        format!("HTTP/1.1 404 Not Found\r\n{DATE}Connection: close\r\n\r\n")
+        format!("HTTP/1.1 404 Not Found\r\n{DATE}Content-Length: 3\r\nConnection: close\r\n\r\n")
     );
     assert_eq!(next, Next::Close);
 }
