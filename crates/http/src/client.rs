@@ -5,9 +5,10 @@ use thiserror::Error;
 
 use crate::body::Body;
 use crate::head::{Known, Mode, ResponseHead, Version, is_sendable_target};
+use crate::header::Kind;
 use crate::message::{BadMessage, Left, Limits, Reader, Step};
 use crate::server::Next;
-use crate::write::{self, BadHead, Given, GivenLength, Kind};
+use crate::write::{self, BadHead, Given, GivenLength};
 use crate::{Method, header, status};
 
 /// The client's side of a connection: it writes the head of a request, reads the answer, and so on, as long as the
@@ -363,8 +364,8 @@ fn write_head<'f>(
     if let Some(host) = request.host.filter(|_| !given.host) {
         write::field(out, b"Host", host);
     }
-    for (name, value) in fields {
-        let writes = match Kind::of(name) {
+    for (i, (name, value)) in fields.enumerate() {
+        let writes = match given.kind(i, name) {
             Kind::Length => keeps_length,
             Kind::ProxyConnection => false,
             _ => true,

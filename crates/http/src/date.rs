@@ -10,7 +10,10 @@ use std::fmt;
 /// assert_eq!(Date::new(784_111_777).to_string(), "Sun, 06 Nov 1994 08:49:37 GMT");
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Date([u8; 29]);
+pub struct Date {
+    text: [u8; 29],
+    seconds: u64,
+}
 
 /// The last second of the year 9999, after which the text would need more room.
 const LAST: u64 = 253_402_300_799;
@@ -30,18 +33,30 @@ impl Date {
         two_digits(&mut text[17..19], seconds / 3600 % 24);
         two_digits(&mut text[20..22], seconds / 60 % 60);
         two_digits(&mut text[23..25], seconds % 60);
-        Self(text)
+        Self { text, seconds }
+    }
+
+    /// The seconds since the beginning of 1970.
+    pub fn unix_seconds(&self) -> u64 {
+        self.seconds
     }
 
     /// The text.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.text
+    }
+}
+
+impl Default for Date {
+    /// The beginning of 1970.
+    fn default() -> Self {
+        Self::new(0)
     }
 }
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.0))
+        f.write_str(&String::from_utf8_lossy(&self.text))
     }
 }
 

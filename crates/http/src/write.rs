@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::body::length;
-use crate::header::{self, Connection};
+use crate::header::{self, Connection, Kind};
 
 /// Why a head is not written. Nothing of it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -34,6 +34,8 @@ pub(crate) struct Given {
     pub(crate) connection: Connection,
     /// `Expect: 100-continue`
     pub(crate) expects_continue: bool,
+    /// Which of the first 64 fields are known to HTTP.
+    known: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,20 +47,6 @@ pub(crate) enum GivenLength {
     Bad,
 }
 
-/// Those fields that are not always written as they are.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Date,
-    Host,
-    Type,
-    Length,
-    Codings,
-    Connection,
-    Expect,
-    ProxyConnection,
-    Plain,
-}
-
 impl Given {
     /// # Errors
     /// [`BadHead::Field`]
@@ -66,13 +54,25 @@ impl Given {
         fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Result<Self, BadHead> {
         let mut given = Self::default();
-        for (name, value) in fields {
+        for (i, (name, value)) in fields.enumerate() {
             if !header::is_name(name) || !header::is_value(value) {
                 return Err(BadHead::Field);
             }
-            given.note(Kind::of(name), value);
+            let kind = Kind::of(name);
+            if kind != Kind::Plain {
+                given.note(kind, value);
+                given.known |= 1_u64.checked_shl(i as u32).unwrap_or(0);
+            }
         }
         Ok(given)
+    }
+
+    /// The kind of the field `name`, the one with the number `i`.
+    pub(crate) fn kind(&self, i: usize, name: &[u8]) -> Kind {
+        match i {
+            0..64 if self.known >> i & 1 == 0 => Kind::Plain,
+            _ => Kind::of(name),
+        }
     }
 
     fn note(&mut self, kind: Kind, value: &[u8]) {
@@ -90,23 +90,6 @@ impl Given {
             }
             Kind::Expect => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
             Kind::ProxyConnection | Kind::Plain => {}
-        }
-    }
-}
-
-impl Kind {
-    pub(crate) fn of(name: &[u8]) -> Self {
-        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-        match name.len() {
-            4 if is(b"Date") => Self::Date,
-            4 if is(b"Host") => Self::Host,
-            6 if is(b"Expect") => Self::Expect,
-            10 if is(b"Connection") => Self::Connection,
-            12 if is(b"Content-Type") => Self::Type,
-            14 if is(b"Content-Length") => Self::Length,
-            16 if is(b"Proxy-Connection") => Self::ProxyConnection,
-            17 if is(b"Transfer-Encoding") => Self::Codings,
-            _ => Self::Plain,
         }
     }
 }

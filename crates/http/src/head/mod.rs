@@ -1,9 +1,11 @@
 //! The heads of messages: the first line, and the header fields.
 
+mod judged;
 mod lines;
 mod start;
 
-pub(crate) use lines::{Expect, Known, Lines, Mode};
+pub(crate) use judged::{Expect, Known};
+pub(crate) use lines::{Lines, Mode};
 pub(crate) use start::{RequestLine, StatusLine, is_sendable_target};
 
 use std::fmt;

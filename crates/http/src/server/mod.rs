@@ -9,6 +9,7 @@ pub use reply::{Part, Reply, ReplyBody, Sends, USUAL_TYPE};
 use bytes::Buf;
 use thiserror::Error;
 
+use crate::Date;
 use crate::body::Body;
 use crate::head::{Expect, Known, Mode, RequestHead, Version};
 use crate::message::{BadMessage, Limits, Reader, Step};
@@ -51,6 +52,8 @@ pub struct Connection {
     keep: bool,
     /// `100-continue` is still to be thought about.
     expects: bool,
+    /// The last answer's time, which is likely to be that of the next one.
+    date: Date,
     /// The request was refused with this; a body that is in the way is read first.
     refused: Option<BadMessage>,
 }

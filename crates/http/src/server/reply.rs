@@ -2,7 +2,8 @@
 
 use super::{Connection, Phase};
 use crate::head::Version;
-use crate::write::{self, BadHead, Given, GivenLength, Kind};
+use crate::header::Kind;
+use crate::write::{self, BadHead, Given, GivenLength};
 use crate::{Date, Method, header, status};
 
 /// What a server answers, apart from the header fields.
@@ -110,6 +111,9 @@ impl Connection {
             return Err(BadHead::Field);
         }
         let plan = self.plan(reply, &given);
+        if self.date.unix_seconds() != reply.date {
+            self.date = Date::new(reply.date);
+        }
         self.write_head(reply, &given, &plan, fields, out);
         Ok(match reply.body {
             ReplyBody::Whole(_) => {
@@ -228,8 +232,8 @@ impl Connection {
         let reason = reply.reason.filter(|reason| header::is_value(reason));
         out.extend_from_slice(reason.unwrap_or(usual));
         out.extend_from_slice(b"\r\n");
-        for (name, value) in fields {
-            let writes = match Kind::of(name) {
+        for (i, (name, value)) in fields.enumerate() {
+            let writes = match given.kind(i, name) {
                 Kind::Length => plan.keeps_length,
                 Kind::Codings => plan.keeps_codings,
                 Kind::Connection => !plan.close || given.connection.close,
@@ -239,7 +243,7 @@ impl Connection {
                 write::field(out, name, value);
             }
         }
-        plan.write_own(reply, given, out);
+        plan.write_own(reply, given, &self.date, out);
         out.extend_from_slice(b"\r\n");
     }
 }
@@ -297,7 +301,7 @@ impl Plan {
     }
 
     /// The fields that the program has not set, in the order in which libevent has them.
-    fn write_own(&self, reply: &Reply<'_>, given: &Given, out: &mut Vec<u8>) {
+    fn write_own(&self, reply: &Reply<'_>, given: &Given, date: &Date, out: &mut Vec<u8>) {
         if matches!(self.framing, Framing::Chunked) {
             write::field(out, b"Transfer-Encoding", b"chunked");
         }
@@ -305,7 +309,7 @@ impl Plan {
             write::field(out, b"Connection", b"keep-alive");
         }
         if self.version == Version::Http11 && !given.date {
-            write::field(out, b"Date", Date::new(reply.date).as_bytes());
+            write::field(out, b"Date", date.as_bytes());
         }
         if self.adds_length {
             write::length_field(out, self.sends);
