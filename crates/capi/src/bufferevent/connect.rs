@@ -11,7 +11,7 @@ use libc::sockaddr;
 
 use super::hostname::forget_look_up;
 use super::{
-    Bev, TRANSPORT, bev_of, guard_buffers, hold, kind_of, listen, set_public_fd, stage, with,
+    Bev, TRANSPORT, bev_of, guard_buffers, hold, kind_of, listen, set_public_fd, stage, tls, with,
 };
 use crate::abi::bufferevent;
 
@@ -79,6 +79,7 @@ const SOCKET_MODE: Mode = Mode {
 unsafe fn begin(bev: *mut Bev, fd: c_int, kind: Kind, begun: Connect) -> Result<(), Refused> {
     // SAFETY: the caller's bufferevent is live and its lock held.
     unsafe {
+        tls::begin_anew(bev);
         set_public_fd(bev, fd);
         guard_buffers(bev, false);
         with(bev, |inner, key| {
@@ -200,6 +201,7 @@ pub(super) unsafe fn connect_to_one_of(bev: *mut Bev, addresses: Vec<SocketAddr>
             }
             return;
         }
+        tls::begin_anew(bev);
         guard_buffers(bev, false);
         with(bev, |inner, key| {
             listen(inner, bev, key);

@@ -223,6 +223,19 @@ impl<H: Host> Core<H> {
         self.note_fd(key);
     }
 
+    /// The connection is gone, and the session, which the shell has reset, has its handshake to make on the next one.
+    pub fn restart_security(&mut self, key: StreamKey) {
+        let secured = self.streams.get_mut(key).and_then(Stream::secured_mut);
+        if let Some(secured) = secured.filter(|secured| secured.security != Security::None) {
+            *secured = Secured {
+                security: Security::Pending,
+                lower: secured.lower,
+                upper: secured.upper,
+                ..Secured::default()
+            };
+        }
+    }
+
     /// Starts the handshake over, as soon as writing is enabled.
     pub(super) fn begin_handshake(&mut self, key: StreamKey) {
         let stream = &mut self.streams[key];

@@ -46,6 +46,7 @@ pub struct Api {
     pub(super) ssl_renegotiate: unsafe extern "C" fn(*mut Ssl) -> c_int,
     pub(super) ssl_get_error: unsafe extern "C" fn(*const Ssl, c_int) -> c_int,
     pub(super) ssl_free: unsafe extern "C" fn(*mut Ssl),
+    pub(super) ssl_clear: unsafe extern "C" fn(*mut Ssl) -> c_int,
     pub(super) ssl_get_fd: unsafe extern "C" fn(*const Ssl) -> c_int,
     pub(super) ssl_set_fd: unsafe extern "C" fn(*mut Ssl, c_int) -> c_int,
     pub(super) ssl_get_rbio: unsafe extern "C" fn(*const Ssl) -> *mut Bio,

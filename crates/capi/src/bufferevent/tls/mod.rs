@@ -220,6 +220,22 @@ pub(super) unsafe fn underlying(bev: *mut Bev) -> *mut bufferevent {
     }
 }
 
+/// It is about to connect: an SSL object that had a connection before begins anew, as in libevent.
+///
+/// # Safety
+/// `bev` is live, its lock held.
+pub(super) unsafe fn begin_anew(bev: *mut Bev) {
+    // SAFETY: by this function's contract. OpenSSL does not run, so that nothing of the session is in use.
+    unsafe {
+        let session = session_of(bev);
+        if session.is_null() || (*session).busy || !(*session).used || (*session).lower.is_some() {
+            return;
+        }
+        (*session).begin_anew();
+        with(bev, |inner, key| inner.core.restart_security(key));
+    }
+}
+
 /// Its descriptor has been replaced.
 ///
 /// # Safety

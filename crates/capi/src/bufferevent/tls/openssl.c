@@ -16,6 +16,7 @@ int SSL_shutdown(SSL *);
 int SSL_renegotiate(SSL *);
 int SSL_get_error(const SSL *, int);
 void SSL_free(SSL *);
+int SSL_clear(SSL *);
 int SSL_get_fd(const SSL *);
 int SSL_set_fd(SSL *, int);
 BIO *SSL_get_rbio(const SSL *);
@@ -54,6 +55,7 @@ struct api {
 	int (*ssl_renegotiate)(SSL *);
 	int (*ssl_get_error)(const SSL *, int);
 	void (*ssl_free)(SSL *);
+	int (*ssl_clear)(SSL *);
 	int (*ssl_get_fd)(const SSL *);
 	int (*ssl_set_fd)(SSL *, int);
 	BIO *(*ssl_get_rbio)(const SSL *);
@@ -86,7 +88,7 @@ struct api {
 
 static const struct api api = {
 	SSL_do_handshake, SSL_read, SSL_write, SSL_shutdown, SSL_renegotiate, SSL_get_error, SSL_free,
-	SSL_get_fd, SSL_set_fd, SSL_get_rbio, SSL_set_bio, SSL_ctrl, SSL_set_connect_state,
+	SSL_clear, SSL_get_fd, SSL_set_fd, SSL_get_rbio, SSL_set_bio, SSL_ctrl, SSL_set_connect_state,
 	SSL_set_accept_state, BIO_get_new_index, BIO_meth_new, BIO_meth_set_write, BIO_meth_set_read,
 	BIO_meth_set_ctrl, BIO_new, BIO_set_data, BIO_get_data, BIO_set_init, BIO_set_flags,
 	BIO_clear_flags, BIO_method_type, BIO_ctrl, BIO_read, BIO_push, BIO_up_ref, BIO_free, BIO_f_buffer,

@@ -40,6 +40,8 @@ pub(crate) struct Session {
     pub(super) parted: bool,
     /// The end has been told; what is below is kept until that has gone.
     pub(super) drains_lower: bool,
+    /// It has had a connection.
+    pub(super) used: bool,
     /// OpenSSL runs: callbacks of the program's may be below.
     pub(super) busy: bool,
 }
@@ -91,6 +93,7 @@ impl Session {
             shut: false,
             parted: false,
             drains_lower: false,
+            used: false,
             busy: false,
         });
         // SAFETY: the wire is in a box that lives until `leave`; the caller's SSL object is alive, and gets the BIO.
@@ -105,6 +108,21 @@ impl Session {
             (api.ssl_ctrl)(ssl, api::CTRL_MODE, api::MODES, ptr::null_mut());
         }
         Some(session)
+    }
+
+    /// Forgets a connection that is gone. The BIO goes on with the same wire.
+    pub(super) fn begin_anew(&mut self) {
+        let fd = self.wire.fd;
+        self.wire = Wire::new(fd);
+        self.errors.clear();
+        self.end = None;
+        self.failure = None;
+        self.in_flight = 0;
+        self.said_end = false;
+        self.shut = false;
+        self.used = false;
+        // SAFETY: the SSL object is alive as long as the session has it; it keeps its BIO, its settings and its side.
+        unsafe { (self.api.ssl_clear)(self.ssl) };
     }
 
     /// Bytes that the core does not see in the output, but that have to be sent.
@@ -193,6 +211,7 @@ pub(super) unsafe fn call(
             // The bufferevent has been freed.
             return Step::Ended(End::Dirty);
         }
+        (*session).used = true;
         (*session).busy = true;
         (api.err_clear_error)();
         let result = f(api, ssl);
