@@ -94,6 +94,21 @@ pub(crate) unsafe fn looked_up(
     }
 }
 
+/// Stops looking a name up, and trying its addresses.
+///
+/// # Safety
+/// `bev` is live.
+pub(crate) unsafe fn forget_connecting(bev: *mut bufferevent) {
+    let bev = bev_of(bev);
+    // SAFETY: by this function's contract; what is below a filter has the same lock.
+    unsafe {
+        let _held = hold(bev);
+        let bev = stage::bottom(bev);
+        forget_look_up(bev);
+        stop_dialing(bev);
+    }
+}
+
 /// A look-up has been dropped together with its event base.
 ///
 /// # Safety

@@ -30,7 +30,7 @@ pub use data::*;
 pub use ending::*;
 pub use filter::*;
 pub use hostname::*;
-pub(crate) use hostname::{look_up_discarded, looked_up};
+pub(crate) use hostname::{forget_connecting, look_up_discarded, looked_up};
 pub use life::*;
 pub use pair::*;
 pub use rate::*;

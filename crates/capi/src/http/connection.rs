@@ -13,8 +13,9 @@ use ferrevent_core::Options;
 use ferrevent_http::Limits;
 use libc::{sockaddr, sockaddr_storage, socklen_t, ssize_t, timeval};
 
+use super::client::{self, Client};
 use super::evhttp;
-use super::server::Served;
+use super::server::{self, Served};
 use crate::abi::{bufferevent, evhttp_request};
 use crate::base::event_base;
 use crate::bufferevent::{
@@ -40,7 +41,7 @@ pub struct evhttp_connection {
     pub(super) address: CString,
     pub(super) port: u16,
     /// The other end, as the system sees it, once it has been asked for.
-    peer: Option<Box<sockaddr_storage>>,
+    pub(super) peer: Option<Box<sockaddr_storage>>,
     pub(super) timeout: Option<timeval>,
     pub(super) limits: Limits,
     /// `EVHTTP_CON_...`
@@ -56,6 +57,7 @@ pub struct evhttp_connection {
 
 /// Which side of the connection this is.
 pub(super) enum Role {
+    Client(Box<Client>),
     Server(Box<Served>),
 }
 
@@ -123,7 +125,8 @@ pub(super) unsafe fn abandon(evcon: *mut evhttp_connection, req: *mut evhttp_req
     // SAFETY: handed through.
     unsafe {
         match &(*evcon).role {
-            Role::Server(_) => super::server::abandon(evcon, req),
+            Role::Client(_) => client::abandon(evcon, req),
+            Role::Server(_) => server::abandon(evcon, req),
         }
     }
 }
@@ -146,13 +149,16 @@ pub unsafe extern "C" fn evhttp_connection_free(evcon: *mut evhttp_connection) {
         let bev = (*evcon).bev;
         let fd = bufferevent_getfd(bev);
         bufferevent_setcb(bev, None, None, None, ptr::null_mut());
-        if fd >= 0
-            && let Some(close_cb) = (*evcon).close_cb
-        {
-            close_cb(evcon, (*evcon).close_cb_arg);
+        let stands = match &(*evcon).role {
+            Role::Client(client) => client.is_connected(),
+            Role::Server(_) => fd >= 0,
+        };
+        if stands {
+            call_close_cb(evcon);
         }
         match &(*evcon).role {
-            Role::Server(_) => super::server::end(evcon),
+            Role::Client(_) => client::end(evcon),
+            Role::Server(_) => server::end(evcon),
         }
         (*evcon).bev = ptr::null_mut();
         // A descriptor of a program's bufferevent is this library's to close: it came from a listener, or from connecting.
@@ -164,7 +170,20 @@ pub unsafe extern "C" fn evhttp_connection_free(evcon: *mut evhttp_connection) {
     }
 }
 
-/// `evhttp_connection_free_on_completion`
+/// Tells the program that the connection is about to end.
+///
+/// # Safety
+/// `evcon` is held. The program may free it.
+pub(super) unsafe fn call_close_cb(evcon: *mut evhttp_connection) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        if let Some(close_cb) = (*evcon).close_cb {
+            close_cb(evcon, (*evcon).close_cb_arg);
+        }
+    }
+}
+
+/// `evhttp_connection_free_on_completion`: a client's connection is freed once it has no requests any more.
 ///
 /// # Safety
 /// The C API's contract: `evcon` is live.
@@ -197,6 +216,7 @@ pub unsafe extern "C" fn evhttp_connection_get_server(
     // SAFETY: by this function's contract.
     unsafe {
         match &(*evcon).role {
+            Role::Client(_) => ptr::null_mut(),
             Role::Server(served) => served.http,
         }
     }
@@ -330,6 +350,7 @@ pub(super) unsafe fn apply_limits(evcon: *mut evhttp_connection) {
     unsafe {
         let (limits, flags) = ((*evcon).limits, (*evcon).flags);
         match &mut (*evcon).role {
+            Role::Client(client) => client.protocol.set_limits(limits),
             Role::Server(served) => {
                 served.protocol.set_limits(limits);
                 served.protocol.set_lingering(flags & LINGERING_CLOSE != 0);
@@ -338,7 +359,8 @@ pub(super) unsafe fn apply_limits(evcon: *mut evhttp_connection) {
     }
 }
 
-/// `evhttp_connection_set_timeout`: in seconds; negative for none.
+/// `evhttp_connection_set_timeout`: in seconds; negative for none. A client without one has 45 seconds to connect, and 50
+/// for what follows.
 ///
 /// # Safety
 /// The C API's contract: `evcon` is live.
@@ -376,6 +398,9 @@ pub(super) fn in_seconds(seconds: c_int) -> Option<timeval> {
 pub(super) unsafe fn set_timeout(evcon: *mut evhttp_connection, timeout: Option<timeval>) {
     // SAFETY: the caller's connection is live.
     unsafe {
+        if let Role::Client(_) = &(*evcon).role {
+            return client::set_timeout(evcon, timeout);
+        }
         (*evcon).timeout = timeout;
         let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
         bufferevent_set_timeouts((*evcon).bev, timeout, timeout);

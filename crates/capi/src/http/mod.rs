@@ -2,11 +2,13 @@
 //!
 //! * `uri`, `text`, `headers`: what works on texts and lists of headers;
 //! * `request` and `connection`: what servers and clients share;
-//! * `server`: servers.
+//! * `server`: servers;
+//! * `client`: clients.
 //!
 //! The rules are those of `ferrevent-http`. Connections, requests and servers belong to the thread that runs their base's
 //! loop, as in libevent: they have no locks.
 
+pub mod client;
 pub mod connection;
 pub mod headers;
 pub mod request;

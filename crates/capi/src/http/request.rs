@@ -245,6 +245,7 @@ pub unsafe extern "C" fn evhttp_request_get_evhttp_uri(
     unsafe {
         if (*req).uri_elems.is_null()
             && (*req).kind == REQUEST
+            && (*req).flags & OWN_CONNECTION != 0
             && let Some(target) = bytes((*req).uri)
             && let Some(parts) = parse_target((*req).type_, target)
         {

@@ -75,6 +75,7 @@ pub(super) unsafe fn served<'a>(evcon: *mut evhttp_connection) -> &'a mut Served
     // SAFETY: by this function's contract.
     match unsafe { &mut (*evcon).role } {
         Role::Server(served) => served,
+        Role::Client(_) => unreachable!("a server's connection stays one"),
     }
 }
 
