@@ -117,6 +117,33 @@ CASE(listener_socket_options) {
     event_base_free(base);
 }
 
+/* What the kind of socket does not know is an error. */
+CASE(listener_options_of_other_families) {
+    static const unsigned flags[] = {0, LEV_OPT_BIND_IPV6ONLY, LEV_OPT_DEFERRED_ACCEPT};
+    struct event_base *base = new_base();
+    struct accepted accepted = {0};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    /* An address without a name: the kernel chooses one. */
+    struct sockaddr_un unnamed = {.sun_family = AF_UNIX};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        unsigned all = flags[i] | LEV_OPT_CLOSE_ON_FREE;
+        struct evconnlistener *one = evconnlistener_new_bind(
+            base, accepts, &accepted, all, -1, (struct sockaddr *)&four, sizeof four);
+        int error = errno;
+        struct evconnlistener *other =
+            evconnlistener_new_bind(base, accepts, &accepted, all, -1, (struct sockaddr *)&unnamed,
+                                    sizeof unnamed.sun_family);
+        say("%x: IPv4 %d%s unix %d%s", flags[i], one != NULL,
+            !one && error == ENOPROTOOPT ? " no such option" : "", other != NULL,
+            !other && errno == EOPNOTSUPP ? " not supported" : "");
+        if (one)
+            evconnlistener_free(one);
+        if (other)
+            evconnlistener_free(other);
+    }
+    event_base_free(base);
+}
+
 CASE(listener_port_is_shared) {
     struct event_base *base = new_base();
     struct accepted accepted = {0};

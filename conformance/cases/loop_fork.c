@@ -144,3 +144,30 @@ CASE_DIFFERS(fork_child_uses_bufferevents_without_reinit, "fork",
              "libevent does not notice, and shares the parent's epoll instance") {
     forked("child", bufferevents);
 }
+
+/* What cannot be watched any more is told, and the rest goes on. libevent's poll and select take any number, and
+ * notice when they wait. */
+CASE_DIFFERS_OFF_EPOLL(fork_reinit_with_a_closed_descriptor, "closed descriptor",
+                       "libevent's poll and select take any number, and notice at the next wait") {
+    struct event_base *base = new_base();
+    int fd[2], number;
+    unix_pair(fd);
+    /* A number that the new instance does not get. */
+    CHECK((number = fcntl(fd[0], F_DUPFD, 200)) >= 200);
+    struct event *gone = new_event(base, number, EV_READ | EV_PERSIST, traced, "gone");
+    struct event *reader = new_event(base, fd[0], EV_READ | EV_PERSIST, traced_drain, "reader");
+    CHECK(event_add(gone, NULL) == 0 && event_add(reader, NULL) == 0);
+    close(number);
+    event_set_log_callback(no_log);
+    say("reinit %d", event_reinit(base));
+    event_del(gone);
+    send_all(fd[1], "x", 1);
+    step("the other");
+    pass(base);
+    say("reinit %d", event_reinit(base));
+    event_free(gone);
+    event_free(reader);
+    event_base_free(base);
+    close(fd[0]);
+    close(fd[1]);
+}

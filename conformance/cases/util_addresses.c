@@ -197,6 +197,8 @@ CASE(util_inet_pton) {
         "", ":", ":::", "1::2::3", "::g", "12345::", "FFFF::ABcd", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
         "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "fe80::1%lo", "::1 ", " ::1", "0001::", "00001::", "1:",
         ":1", "1.2.3.4", "::1.2.3.4:5", "64:ff9b::1.2.3.4", "::01.2.3.4",
+        "::0121.2.3.4", "::00000121.2.3.4", ":: 1.2.3.4", "::+1.2.3.4", "::-1.2.3.4", "::\n1.2.3.4", "::1.+2.3.4",
+        "::1. 2.3.4", "::.2.3.4", "::x1.2.3.4", "::0x1.2.3.4", "::0xfffff", "::+1", ":: 1", "::-1", "1::2:3.4.5.6:",
     };
     for (size_t i = 0; i < sizeof four / sizeof *four; i++)
         show_pton(AF_INET, four[i]);
@@ -267,6 +269,18 @@ CASE_DIFFERS(util_inet_ntop_needs_room_for_the_zero_byte, "K",
         while (room < sizeof text && !evutil_inet_ntop(families[i], address, text, room))
             room++;
         say("%s: the least room that is accepted gives %s", whole, text);
+    }
+}
+
+CASE_DIFFERS(util_inet_pton_of_what_is_no_ipv6_address, "K",
+             "libevent takes a colon at the end, and 0x before a group") {
+    static const char *const texts[] = {
+        "::1:", "1::2:", "1:2:3:4:5:6:7:8:", "::1:%lo", "0x1::", "::0x1", "::0XfF", "::0x123",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        unsigned char out[16];
+        unsigned scope;
+        say("%d of %s", evutil_inet_pton_scope(AF_INET6, texts[i], out, &scope), texts[i]);
     }
 }
 

@@ -41,7 +41,7 @@ pub extern "C" fn event_enable_debug_mode() {
 /// `ev` is initialised.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn event_debug_unassign(ev: *mut event) {
-    check_not_added(ev);
+    check_not_added(ev, "event_debug_unassign");
     forget(ev);
     // SAFETY: by this function's contract.
     unsafe { (*ev).ev_evcallback.evcb_flags &= !EVLIST_INIT };
@@ -73,7 +73,7 @@ pub(crate) fn check_assign(ev: *mut event, fd: evutil_socket_t, what: i16) {
     if !is_on() {
         return;
     }
-    check_not_added(ev);
+    check_not_added(ev, "event_assign");
     if what & What::SIGNAL.bits() as i16 == 0 && fd >= 0 {
         check_nonblocking(fd);
     }
@@ -106,14 +106,14 @@ pub(crate) fn forget(ev: *const event) {
     }
 }
 
-fn check_not_added(ev: *const event) {
+fn check_not_added(ev: *const event, function: &str) {
     if !is_on() || !is_known(ev) {
         return;
     }
     // SAFETY: it was set up, and not given up since.
     let flags = unsafe { (*ev).ev_evcallback.evcb_flags };
     if flags & ADDED != 0 {
-        complain("event_assign called on an already added event", ev);
+        complain(&format!("{function} called on an already added event"), ev);
     }
 }
 

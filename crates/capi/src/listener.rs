@@ -144,6 +144,16 @@ pub unsafe extern "C" fn evconnlistener_new_bind(
     let Some(address) = Address::from_bytes(bytes) else {
         return ptr::null_mut();
     };
+    // In Rust these two change nothing where they make no sense.
+    let refused = match address.family() {
+        libc::AF_INET6 => None,
+        libc::AF_INET => (flags & BIND_IPV6ONLY != 0).then_some(libc::ENOPROTOOPT),
+        _ => (flags & (BIND_IPV6ONLY | DEFERRED_ACCEPT) != 0).then_some(libc::EOPNOTSUPP),
+    };
+    if let Some(error) = refused {
+        set_errno(&io::Error::from_raw_os_error(error));
+        return ptr::null_mut();
+    }
     let options = Listen {
         mode: Mode {
             blocking: false,

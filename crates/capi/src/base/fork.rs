@@ -8,7 +8,8 @@ use super::lone::NO_THREAD;
 use super::{Inner, event_base};
 use crate::log;
 
-/// `event_reinit`: in a child process after `fork`. 0, or -1.
+/// `event_reinit`: in a child process after `fork`. 0, or -1 if a descriptor cannot be watched any more, because it is
+/// closed; the others are.
 ///
 /// # Safety
 /// `base` is live.
@@ -18,12 +19,19 @@ pub unsafe extern "C" fn event_reinit(base: *mut event_base) -> c_int {
         return -1;
     }
     // SAFETY: by this function's contract.
-    match unsafe { event_base::with(base, Inner::reinit) } {
-        Ok(()) => {
+    let result = unsafe {
+        event_base::with(base, |inner| {
+            inner.reinit()?;
+            inner.sync();
+            Ok::<_, std::io::Error>(!inner.has_complaints())
+        })
+    };
+    match result {
+        Ok(all) => {
             // In a child the thread that looped may be left behind.
             // SAFETY: by this function's contract.
             unsafe { event_base::note_looper(base, NO_THREAD) };
-            0
+            if all { 0 } else { -1 }
         }
         Err(error) => {
             log::warn(&format!("event_reinit: {error}"));

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use ferrevent_core::{EventKey, Fired, Io, LoopEnd, LoopFlags, Step, StreamKey, What};
+use ferrevent_core::{EventKey, Fired, Io, LoopEnd, LoopFlags, Step, StreamKey};
 use ferrevent_sys::monotonic;
 
 use super::lone::NO_THREAD;
@@ -191,7 +191,7 @@ impl Inner {
             callback,
             fd,
             arg,
-            what: (fired.what & !What::PERSIST).bits() as i16,
+            what: fired.what.bits() as i16,
             times: fired.calls,
         })
     }

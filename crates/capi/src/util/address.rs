@@ -245,6 +245,9 @@ fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
     if let Some(dot) = text.iter().position(|&byte| byte == b'.') {
         let start = text[..dot].iter().rposition(|&byte| byte == b':')? + 1;
         let (head, tail) = text.split_at(start);
+        if !tail[0].is_ascii_digit() {
+            return None;
+        }
         let [a, b, c, d] = ipv4(tail)?.octets();
         let head = std::str::from_utf8(head).ok()?;
         let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
