@@ -162,6 +162,64 @@ CASE(http_clients_that_leave_in_the_middle) {
     stop(&server);
 }
 
+/* The same, while the program has nothing to send: the end is noticed as soon as a part has been sent. */
+CASE(http_clients_that_leave_a_silent_reply) {
+    static struct wire wire;
+    struct server server;
+    serve(&server);
+    server.reply = keep;
+    for (int how = 0; how < 3; how++) {
+        unsigned before = server.seen;
+        ask(&server, &wire, GET("/a"));
+        evhttp_send_reply_start(server.kept, HTTP_OK, NULL);
+        struct evbuffer *body = evbuffer_new();
+        evbuffer_add(body, "x", 1);
+        evhttp_send_reply_chunk(server.kept, body);
+        wire_until(&wire, "x", 1);
+        event_free(wire.readable);
+        if (how == 0)
+            close(wire.fd);
+        else if (how == 1)
+            close_with_reset(wire.fd);
+        else
+            shutdown(wire.fd, SHUT_WR);
+        run_until_count(server.base, &server.seen, before + 1);
+        say("connection %d", evhttp_request_get_connection(server.kept) != NULL);
+        evhttp_send_reply_end(server.kept);
+        evbuffer_free(body);
+        if (how == 2)
+            close(wire.fd);
+    }
+    stop(&server);
+}
+
+static void show_enabled(struct server *server, struct evhttp_request *req) {
+    struct bufferevent *bev =
+        evhttp_connection_get_bufferevent(evhttp_request_get_connection(req));
+    (void)server;
+    say("reading %d", (bufferevent_get_enabled(bev) & EV_READ) != 0);
+    bufferevent_enable(bev, EV_READ | EV_WRITE);
+    server->kept = req;
+}
+
+/* Until it is answered nothing is read, unless the program wants that: then it stays so. */
+CASE(http_reading_while_a_request_waits) {
+    static struct wire wire;
+    struct server server;
+    serve(&server);
+    server.reply = show_enabled;
+    ask(&server, &wire, GET("/a"));
+    run_for(server.base, 20);
+    struct bufferevent *bev =
+        evhttp_connection_get_bufferevent(evhttp_request_get_connection(server.kept));
+    say("reading %d", (bufferevent_get_enabled(bev) & EV_READ) != 0);
+    answer(server.kept);
+    wire_until(&wire, "ok", 1);
+    wire_show(&wire);
+    wire_close(&wire);
+    stop(&server);
+}
+
 CASE(http_timeouts) {
     static const char *const begun[] = {
         "", "GET /a HTTP/1.1\r\nHo", "POST /a HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc", GET("/a"),

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ferrevent_http::server::{Reply, ReplyBody, Sends, error_page};
 use ferrevent_http::{Version, html, status};
 
-use super::serve::{PartCallback, Phase, is_served, served, written};
+use super::serve::{PartCallback, Phase, is_served, served, watch_for_the_end, written};
 use crate::abi::evhttp_request;
 use crate::buffer::content::{evbuffer_add, evbuffer_drain, evbuffer_get_length};
 use crate::buffer::evbuffer;
@@ -105,8 +105,13 @@ pub unsafe extern "C" fn evhttp_send_reply_start(
         served(asked.evcon).phase = Phase::Replying;
         (*req).bits |= CHUNKED;
         let begun = begin(&asked, req, Status(code, reason, None), ReplyBody::Parts);
-        if begun && evbuffer_get_length((*req).output_buffer) > 0 {
+        if !begun {
+            return;
+        }
+        if evbuffer_get_length((*req).output_buffer) > 0 {
             send_part(asked.evcon, (*req).output_buffer);
+        } else {
+            watch_for_the_end(asked.evcon);
         }
     }
 }
@@ -139,7 +144,7 @@ pub unsafe extern "C" fn evhttp_send_reply_chunk_with_cb(
         if evcon.is_null() || databuf.is_null() || evbuffer_get_length(databuf) == 0 {
             return;
         }
-        if !is_replying(evcon, req) {
+        if !is_replying_to(evcon, req) {
             return misused("evhttp_send_reply_chunk");
         }
         served(evcon).part_cb = (cb, arg);
@@ -159,7 +164,7 @@ pub unsafe extern "C" fn evhttp_send_reply_end(req: *mut evhttp_request) {
         if evcon.is_null() {
             return without_connection(req);
         }
-        if !is_replying(evcon, req) {
+        if !is_replying_to(evcon, req) {
             return misused("evhttp_send_reply_end");
         }
         let hold = Hold::new(evcon);
@@ -213,11 +218,15 @@ unsafe fn asked(req: *mut evhttp_request, function: &str) -> Option<Asked> {
 }
 
 /// Whether the parts of this request's reply are awaited.
-unsafe fn is_replying(evcon: *mut evhttp_connection, req: *mut evhttp_request) -> bool {
+unsafe fn is_replying_to(evcon: *mut evhttp_connection, req: *mut evhttp_request) -> bool {
     // SAFETY: the caller's connection is live.
-    unsafe {
-        is_served(evcon) && served(evcon).request == req && served(evcon).phase == Phase::Replying
-    }
+    unsafe { is_served(evcon) && served(evcon).request == req && is_replying(evcon) }
+}
+
+/// Whether the parts of a reply are awaited.
+unsafe fn is_replying(evcon: *mut evhttp_connection) -> bool {
+    // SAFETY: the caller's connection is live, and a server's.
+    unsafe { served(evcon).phase == Phase::Replying }
 }
 
 /// The client has gone: the end of the reply is that of the request.
@@ -412,6 +421,9 @@ unsafe fn send_part(evcon: *mut evhttp_connection, data: *mut evbuffer) {
         });
         if !hold.is_gone() {
             drain(data);
+        }
+        if !hold.is_gone() && is_replying(evcon) {
+            watch_for_the_end(evcon);
         }
     }
 }

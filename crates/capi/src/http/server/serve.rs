@@ -191,16 +191,18 @@ unsafe extern "C" fn on_event(_bev: *mut bufferevent, what: c_short, evcon: *mut
     let evcon: *mut evhttp_connection = evcon.cast();
     // SAFETY: as in `on_read`.
     unsafe {
-        let reading = served(evcon).phase == Phase::Reading;
+        let phase = served(evcon).phase;
         if what & EVENT_ERROR != 0 || what & EVENT_WRITING != 0 {
             fail(evcon);
         } else if what & EVENT_EOF != 0 {
-            // It may have ended only its own direction, and still want the answer.
-            served(evcon).ended = true;
-            if reading {
-                evhttp_connection_free(evcon);
+            match phase {
+                Phase::Reading => evhttp_connection_free(evcon),
+                // Nothing is read then, unless parts are sent, or the program wants to know.
+                Phase::Asked | Phase::Replying => fail(evcon),
+                // It may have ended only its own direction, and still want what there is.
+                Phase::Replied => served(evcon).ended = true,
             }
-        } else if what & EVENT_TIMEOUT != 0 && reading {
+        } else if what & EVENT_TIMEOUT != 0 && phase == Phase::Reading {
             evhttp_connection_free(evcon);
         }
     }
@@ -276,24 +278,37 @@ unsafe fn take_step(evcon: *mut evhttp_connection) -> bool {
     }
 }
 
-/// What is read from now on: waiting for the program, there is no use in more input, and none in knowing that the client has
-/// gone, which the program would learn of inside another call.
+/// What is read from now on. While a reply is due, nothing can be done with more input: that there is some is enough.
 unsafe fn rest(evcon: *mut evhttp_connection) {
     // SAFETY: the caller's connection is live.
     unsafe {
         let bev = (*evcon).bev;
         let reads = (*bev).enabled & EV_READ != 0;
-        let wants = match served(evcon).phase {
-            Phase::Reading if served(evcon).ended => return evhttp_connection_free(evcon),
-            Phase::Reading => true,
-            Phase::Asked | Phase::Replying => false,
-            // Most replies are written by the time that anything comes.
-            Phase::Replied => reads && buffer::look((*bev).input, |input| input.is_empty()),
-        };
-        if wants && !reads {
+        match served(evcon).phase {
+            Phase::Reading if served(evcon).ended => evhttp_connection_free(evcon),
+            Phase::Reading if !reads => {
+                bufferevent_enable(bev, EV_READ);
+            }
+            Phase::Reading => {}
+            _ if reads && !buffer::look((*bev).input, |input| input.is_empty()) => {
+                bufferevent_disable(bev, EV_READ);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A part of a reply is on its way, and the next one may take long: whether the client has gone is to be known before that.
+///
+/// # Safety
+/// `evcon` is live, and in the middle of a reply.
+pub(super) unsafe fn watch_for_the_end(evcon: *mut evhttp_connection) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let bev = (*evcon).bev;
+        let is_empty = buffer::look((*bev).input, |input| input.is_empty());
+        if is_empty && (*bev).enabled & EV_READ == 0 {
             bufferevent_enable(bev, EV_READ);
-        } else if reads && !wants {
-            bufferevent_disable(bev, EV_READ);
         }
     }
 }
@@ -352,6 +367,8 @@ unsafe fn ask(evcon: *mut evhttp_connection) {
     unsafe {
         let (http, req) = (served(evcon).http, served(evcon).request);
         served(evcon).phase = Phase::Asked;
+        // Meanwhile the client may go. Nobody is told, since the program uses the connection, maybe in other threads.
+        bufferevent_disable((*evcon).bev, EV_READ);
         if c_int::from((*http).methods) & (*req).type_ == 0 {
             return evhttp_send_error(req, 501, ptr::null());
         }
