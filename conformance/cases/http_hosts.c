@@ -276,6 +276,7 @@ CASE(http_start) {
 struct maker {
     struct server *server;
     unsigned made;
+    int options;
     bool refuse;
 };
 
@@ -285,15 +286,21 @@ static struct bufferevent *make_bufferevent(struct event_base *base, void *arg) 
     say("make %u %d", maker->made, base == maker->server->base);
     if (maker->refuse)
         return NULL;
-    return bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+    return bufferevent_socket_new(base, -1, maker->options);
 }
 
 CASE(http_bufferevents_of_the_program) {
     struct server server;
     serve(&server);
-    struct maker maker = {&server, 0, false};
+    static const int options[] = {BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS, 0};
+    struct maker maker = {&server, 0, 0, false};
     evhttp_set_bevcb(server.http, make_bufferevent, &maker);
-    exchange(&server, "GET / HTTP/1.1\r\nHost: h\r\n\r\n" LAST);
+    for (size_t i = 0; i < COUNT(options); i++) {
+        maker.options = options[i];
+        exchange(&server, "GET / HTTP/1.1\r\nHost: h\r\n\r\n" LAST);
+        /* The same number of a descriptor again. */
+        exchange(&server, LAST);
+    }
     maker.refuse = true;
     exchange(&server, LAST);
     evhttp_set_bevcb(server.http, NULL, NULL);

@@ -19,7 +19,8 @@ use super::server::{self, Served};
 use crate::abi::{bufferevent, evhttp_request};
 use crate::base::event_base;
 use crate::bufferevent::{
-    bufferevent_free, bufferevent_getfd, bufferevent_set_timeouts, bufferevent_setcb,
+    bufferevent_free, bufferevent_get_underlying, bufferevent_getfd, bufferevent_set_timeouts,
+    bufferevent_setcb, ferrevent_bufferevent_free_when_drained,
 };
 
 /// What is called when a connection is about to go.
@@ -31,6 +32,12 @@ pub(super) const REUSE_CONNECTED_ADDRESS: c_int = 0x8;
 pub(super) const READ_ON_WRITE_ERROR: c_int = 0x10;
 /// `EVHTTP_CON_LINGERING_CLOSE`
 pub(super) const LINGERING_CLOSE: c_int = 0x20;
+
+/// How long the rest of a reply may take once its connection is freed.
+const PATIENCE: timeval = timeval {
+    tv_sec: 30,
+    tv_usec: 0,
+};
 
 /// `struct evhttp_connection`
 pub struct evhttp_connection {
@@ -137,6 +144,24 @@ pub(super) unsafe fn abandon(evcon: *mut evhttp_connection, req: *mut evhttp_req
 /// The C API's contract: `evcon` is live, and not used any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn evhttp_connection_free(evcon: *mut evhttp_connection) {
+    // SAFETY: by this function's contract.
+    unsafe { free(evcon, Unsent::Dropped) };
+}
+
+/// What becomes of output that a connection still has when it is freed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unsent {
+    /// It is lost.
+    Dropped,
+    /// It is sent: what a filter or TLS has handed on may still be with the bufferevent below.
+    Sent,
+}
+
+/// `evhttp_connection_free`, and what becomes of the output.
+///
+/// # Safety
+/// As for [`evhttp_connection_free`].
+pub(super) unsafe fn free(evcon: *mut evhttp_connection, unsent: Unsent) {
     // SAFETY: by this function's contract; the hold keeps the memory to the end of this. Every field is looked at anew
     // after the program's callback.
     unsafe {
@@ -163,6 +188,10 @@ pub unsafe extern "C" fn evhttp_connection_free(evcon: *mut evhttp_connection) {
         (*evcon).bev = ptr::null_mut();
         // A descriptor of a program's bufferevent is this library's to close: it came from a listener, or from connecting.
         let closes = (*bev).options.contains(Options::CLOSE_ON_FREE);
+        let has_more = unsent == Unsent::Sent && !bufferevent_get_underlying(bev).is_null();
+        if has_more && closes && ferrevent_bufferevent_free_when_drained(bev, &PATIENCE) == 0 {
+            return;
+        }
         bufferevent_free(bev);
         if fd >= 0 && !closes {
             ferrevent_sys::close(fd);

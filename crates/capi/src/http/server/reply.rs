@@ -324,9 +324,7 @@ unsafe fn replied(evcon: *mut evhttp_connection, hold: &Hold) {
             return;
         }
         served(evcon).phase = Phase::Replied;
-        if evbuffer_get_length((*(*evcon).bev).output) == 0 {
-            written(evcon);
-        }
+        written(evcon);
     }
 }
 

@@ -14,14 +14,16 @@ use super::reply::{not_found, send_refusal};
 use super::{Hold as ServerHold, callback_for, evhttp, evhttp_send_error, forget};
 use crate::abi::{bufferevent, evhttp_request, evutil_socket_t};
 use crate::base::event_base;
-use crate::buffer::content::{evbuffer_add, evbuffer_drain};
+use crate::buffer::content::{evbuffer_add, evbuffer_drain, evbuffer_get_length};
 use crate::buffer::moves::evbuffer_remove_buffer;
 use crate::buffer::{self, evbuffer};
 use crate::bufferevent::{
-    bufferevent_disable, bufferevent_enable, bufferevent_free, bufferevent_setcb,
-    bufferevent_setfd, bufferevent_socket_new,
+    bufferevent_disable, bufferevent_enable, bufferevent_free, bufferevent_get_underlying,
+    bufferevent_setcb, bufferevent_setfd, bufferevent_socket_new,
 };
-use crate::http::connection::{self, Hold, Role, evhttp_connection, evhttp_connection_free};
+use crate::http::connection::{
+    self, Hold, Role, Unsent, evhttp_connection, evhttp_connection_free,
+};
 use crate::http::headers;
 use crate::http::request::{self, OWN_CONNECTION, PROXY_REQUEST, REQUEST, dismiss, set_string};
 
@@ -153,13 +155,24 @@ unsafe fn make_bufferevent(
                 return None;
             }
             if !bev.is_null() {
-                bufferevent_setfd(bev, fd);
+                bufferevent_setfd(bottom(bev), fd);
                 return Some(bev);
             }
         }
         let bev =
             bufferevent_socket_new(base, fd, c_int::from(Options::CLOSE_ON_FREE.bits() as u8));
         (!bev.is_null()).then_some(bev)
+    }
+}
+
+/// The bufferevent that everything else stands on.
+unsafe fn bottom(bev: *mut bufferevent) -> *mut bufferevent {
+    // SAFETY: the caller's bufferevent is live, and with it what is below.
+    let below = unsafe { bufferevent_get_underlying(bev) };
+    match below.is_null() {
+        true => bev,
+        // SAFETY: as above.
+        false => unsafe { bottom(below) },
     }
 }
 
@@ -391,14 +404,14 @@ unsafe fn refuse(evcon: *mut evhttp_connection, refusal: &Refusal) {
     }
 }
 
-/// The output is empty.
+/// The output may be empty: a deferred callback may come when there is something in it again.
 ///
 /// # Safety
 /// `evcon` is live. It may be gone afterwards.
 pub(super) unsafe fn written(evcon: *mut evhttp_connection) {
     // SAFETY: by this function's contract.
     unsafe {
-        if served(evcon).writing {
+        if served(evcon).writing || evbuffer_get_length((*(*evcon).bev).output) > 0 {
             return;
         }
         match served(evcon).phase {
@@ -437,7 +450,7 @@ unsafe fn finish(evcon: *mut evhttp_connection) {
         served(evcon).phase = Phase::Reading;
         let next = served(evcon).protocol.written();
         if next == Next::Close || (*evcon).free_on_completion {
-            return evhttp_connection_free(evcon);
+            return connection::free(evcon, Unsent::Sent);
         }
         advance(evcon);
     }
