@@ -556,6 +556,25 @@ CASE(http_client_own_bufferevent) {
     scene_close(&scene);
 }
 
+CASE(http_client_deferred_callbacks) /* of a bufferevent of the program's */ {
+    struct http_scene scene;
+    struct asked asked[2];
+    scene.base = new_base();
+    server_open(&scene.server, scene.base,
+                ANSWERS({.text = PLAIN}, {.text = PLAIN, .then = CLOSE}));
+    struct bufferevent *bev =
+        bufferevent_socket_new(scene.base, -1, BEV_OPT_DEFER_CALLBACKS | BEV_OPT_CLOSE_ON_FREE);
+    scene.connection = evhttp_connection_base_bufferevent_new(scene.base, NULL, bev, "127.0.0.1",
+                                                              server_port(&scene.server));
+    for (unsigned i = 0; i < 2; i++) {
+        ask_new(&asked[i], i == 0 ? "one" : "two");
+        CHECK(ask(scene.connection, &asked[i], EVHTTP_REQ_GET, "/") == 0);
+    }
+    run_until_count(scene.base, &asked[1].done, 1);
+    run_for(scene.base, 10);
+    scene_close(&scene);
+}
+
 CASE(http_client_own_connected_bufferevent) /* which is closed: it must not be */ {
     struct http_scene scene;
     struct asked asked[2];

@@ -314,3 +314,28 @@ CASE(http_client_idle_end_not_seen) /* before the next request is sent */ {
     say("connections %u", scene.server.connections);
     scene_close(&scene);
 }
+
+static void ask_with_it_again(struct asked *asked, struct evhttp_request *request) {
+    if (asked->done > 1)
+        return;
+    evbuffer_drain(evhttp_request_get_input_buffer(request),
+                   evbuffer_get_length(evhttp_request_get_input_buffer(request)));
+    asked->request = request;
+    say("again: %d", ask(asked->connection, asked, EVHTTP_REQ_GET, "/again"));
+}
+
+CASE_DIFFERS(http_client_request_asked_again, "memory safety",
+             "libevent frees it after its callback") {
+    struct http_scene scene;
+    struct asked asked;
+    scene_open(
+        &scene,
+        ANSWERS(
+            {.text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"},
+            {.text = PLAIN}));
+    ask_new(&asked, "it");
+    asked.on_done = ask_with_it_again;
+    CHECK(ask(scene.connection, &asked, EVHTTP_REQ_GET, "/") == 0);
+    run_until_count(scene.base, &asked.done, 2);
+    scene_close(&scene);
+}

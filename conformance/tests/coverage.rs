@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use ferrevent_conformance::sources;
 
@@ -26,6 +27,8 @@ const HEADERS: &[(&str, &str)] = &[
     ("event2/bufferevent_compat.h", "bufferevent_"),
     ("event2/listener.h", "listener_"),
     ("event2/thread.h", "thread_"),
+    ("event2/http.h", "http_"),
+    ("event2/http_compat.h", "http_"),
     ("event2/tag.h", "tag_"),
     ("event2/util.h", "util_"),
 ];
@@ -62,20 +65,31 @@ fn declared(header: &str) -> BTreeSet<&'static str> {
     functions.collect()
 }
 
-/// The names in the cases of the files that begin with `files`. A function that is only named is called through a
-/// pointer.
+/// The names in the cases of the files that begin with `files`, and in the headers of their own that they include. A
+/// function that is only named is called through a pointer.
 fn called(files: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for path in sources().unwrap() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if !name.starts_with(files) {
-            continue;
+        if name.starts_with(files) {
+            add_words(&path, &mut names);
         }
-        let text = without_comments(&fs::read_to_string(&path).unwrap());
-        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        names.extend(words.map(str::to_owned));
     }
     names
+}
+
+fn add_words(path: &Path, names: &mut BTreeSet<String>) {
+    let text = without_comments(&fs::read_to_string(path).unwrap());
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    names.extend(words.map(str::to_owned));
+    for line in text.lines() {
+        let included = line
+            .strip_prefix("#include \"")
+            .and_then(|rest| rest.strip_suffix('"'));
+        if let Some(header) = included {
+            add_words(&path.with_file_name(header), names);
+        }
+    }
 }
 
 fn without_comments(text: &str) -> String {

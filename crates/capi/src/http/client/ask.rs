@@ -62,6 +62,9 @@ pub unsafe extern "C" fn evhttp_make_request(
         (*req).kind = REQUEST;
         (*req).type_ = type_;
         (*req).evcon = evcon;
+        // It may have been asked with before.
+        (*req).body_size = 0;
+        (*req).bits &= !CHUNKED;
         set_string(&raw mut (*req).uri, target);
         if (*req).major == 0 && (*req).minor == 0 {
             (*req).major = 1;
