@@ -392,3 +392,30 @@ CASE(timer_equal_deadlines_of_a_common_timeout_are_in_order) {
     event_free(start);
     event_base_free(base);
 }
+
+/* In libevent what shares a timeout has its turn behind all else that is due, and a descriptor's event that is ready in
+ * the same pass is told of that. Here a timer is a timer. */
+CASE_DIFFERS(timer_with_a_common_timeout_among_others, "K",
+             "libevent runs common timeouts behind all that is due; in ferrevent the deadlines decide") {
+    struct event_base *base = new_base();
+    struct timeval two = ms(2);
+    int fd[2];
+    unix_pair(fd);
+    const struct timeval *common = event_base_init_common_timeout(base, &two);
+    struct event *first = new_event(base, -1, 0, traced, "common");
+    struct event *second = new_event(base, -1, 0, traced, "other");
+    struct event *reader = new_event(base, fd[0], EV_READ, traced_drain, "reader");
+    CHECK(event_add(first, common) == 0 && event_add(reader, common) == 0);
+    usleep(10000);
+    CHECK(add_ms(second, 1) == 0);
+    usleep(10000);
+    send_all(fd[1], "x", 1);
+    step("pass");
+    pass(base);
+    event_free(first);
+    event_free(second);
+    event_free(reader);
+    event_base_free(base);
+    close(fd[0]);
+    close(fd[1]);
+}

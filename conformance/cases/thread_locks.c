@@ -113,6 +113,33 @@ CASE(thread_lock_debugging_as_it_was_spelled) {
     with_lock_debugging();
 }
 
+static void says_fatal(int code) {
+    say("fatal %#x", (unsigned)code);
+    exit(0);
+}
+
+static struct evbuffer *debugged_buffer(void) {
+    event_set_log_callback(no_log);
+    event_set_fatal_callback(says_fatal);
+    evthread_enable_lock_debugging();
+    CHECK(evthread_use_pthreads() == 0);
+    struct evbuffer *buffer = evbuffer_new();
+    CHECK(buffer && evbuffer_enable_locking(buffer, NULL) == 0);
+    return buffer;
+}
+
+CASE(thread_lock_debugging_of_a_lock_that_nobody_holds) {
+    evbuffer_unlock(debugged_buffer());
+    say("not noticed");
+}
+
+CASE(thread_lock_debugging_of_a_lock_that_is_freed) {
+    struct evbuffer *buffer = debugged_buffer();
+    evbuffer_lock(buffer);
+    evbuffer_free(buffer);
+    say("not noticed");
+}
+
 static struct event_base *logging_base;
 static struct event *logging_event;
 

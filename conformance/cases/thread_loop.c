@@ -221,6 +221,8 @@ CASE(thread_locks_of_the_program) {
     callbacks.unlock = give_lock;
     say("set %d", evthread_set_lock_callbacks(&callbacks));
     say("again %d", evthread_set_lock_callbacks(&callbacks));
+    callbacks.supported_locktypes |= EVTHREAD_LOCKTYPE_READWRITE;
+    say("with other types %d", evthread_set_lock_callbacks(&callbacks));
     say("pthreads now %d", evthread_use_pthreads());
     struct evbuffer *buffer = evbuffer_new();
     int before = made;

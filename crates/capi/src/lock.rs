@@ -29,10 +29,10 @@ pub(crate) fn disable_threads() {
     THREADS.store(false, Ordering::Relaxed);
 }
 
-/// Whether giving back a lock that the thread does not hold ends the program.
+/// Whether giving back a lock that the thread does not hold ends the program, and freeing one that is held.
 static CHECKED: AtomicBool = AtomicBool::new(false);
 
-/// From now on, giving back a lock that the thread does not hold ends the program.
+/// From now on, giving back a lock that the thread does not hold ends the program, and so does freeing one that is held.
 pub(crate) fn check_releases() {
     CHECKED.store(true, Ordering::Relaxed);
 }
@@ -256,6 +256,9 @@ impl Drop for Held {
 impl Drop for Mutex {
     fn drop(&mut self) {
         // SAFETY: nobody else can reach it any more; destroying a mutex that is held only returns an error.
-        unsafe { libc::pthread_mutex_destroy(self.0.get()) };
+        let error = unsafe { libc::pthread_mutex_destroy(self.0.get()) };
+        if error != 0 && CHECKED.load(Ordering::Relaxed) {
+            log::fatal("a lock was freed while it was held");
+        }
     }
 }

@@ -55,8 +55,8 @@ pub struct evthread_condition_callbacks {
 enum Provider {
     None,
     Posix,
-    /// The addresses of the four functions tell whether they are set again.
-    Foreign([usize; 4]),
+    /// The addresses of the functions, and the numbers before them, tell whether they are set again.
+    Foreign([usize; 4], [c_uint; 2]),
 }
 
 struct Threads {
@@ -85,7 +85,7 @@ fn threads() -> MutexGuard<'static, Threads> {
 #[unsafe(no_mangle)]
 pub extern "C" fn evthread_use_pthreads() -> c_int {
     let mut threads = threads();
-    if matches!(threads.locks, Provider::Foreign(_)) {
+    if matches!(threads.locks, Provider::Foreign(..)) {
         log::warn("Can't change lock callbacks once they have been initialized.");
         return 0;
     }
@@ -125,7 +125,13 @@ pub unsafe extern "C" fn evthread_set_lock_callbacks(
     ) else {
         return -1;
     };
-    let wanted = Provider::Foreign([alloc as usize, free as usize, take as usize, give as usize]);
+    let wanted = Provider::Foreign(
+        [alloc as usize, free as usize, take as usize, give as usize],
+        [
+            callbacks.lock_api_version as c_uint,
+            callbacks.supported_locktypes,
+        ],
+    );
     if threads.locks == wanted {
         return 0;
     }
@@ -164,12 +170,15 @@ pub unsafe extern "C" fn evthread_set_condition_callbacks(
         callbacks.signal_condition,
         callbacks.wait_condition,
     ) {
-        (Some(alloc), Some(free), Some(signal), Some(wait)) => Provider::Foreign([
-            alloc as usize,
-            free as usize,
-            signal as usize,
-            wait as usize,
-        ]),
+        (Some(alloc), Some(free), Some(signal), Some(wait)) => Provider::Foreign(
+            [
+                alloc as usize,
+                free as usize,
+                signal as usize,
+                wait as usize,
+            ],
+            [callbacks.condition_api_version as c_uint, 0],
+        ),
         // As libevent: an incomplete set is passed over without a word, if there is none yet.
         _ => Provider::None,
     };
@@ -185,8 +194,8 @@ pub unsafe extern "C" fn evthread_set_condition_callbacks(
 #[unsafe(no_mangle)]
 pub extern "C" fn evthread_set_id_callback(_id: Option<unsafe extern "C" fn() -> c_ulong>) {}
 
-/// `evthread_enable_lock_debugging`: giving back a lock that the thread does not hold ends the program with a line in
-/// the log. As in libevent, objects that are made from now on get locks even if no threads were asked for.
+/// `evthread_enable_lock_debugging`: giving back a lock that the thread does not hold, or freeing one that is held, ends
+/// the program with a line in the log. As in libevent, objects that are made from now on get locks even if no threads were asked for.
 #[unsafe(no_mangle)]
 pub extern "C" fn evthread_enable_lock_debugging() {
     lock::check_releases();
