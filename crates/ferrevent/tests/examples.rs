@@ -193,6 +193,33 @@ fn the_client_says_what_went_wrong() {
 }
 
 #[test]
+fn the_http_server_answers_in_order_and_refuses_what_is_not_clear() {
+    let server = Server::start("http_server", &["127.0.0.1:0"]);
+    let ask = |text: &str| {
+        let answers = exchange(&server.connect(), text.as_bytes());
+        String::from_utf8(answers).unwrap()
+    };
+    let body = "x".repeat(1_000_000);
+    let two = format!(
+        "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n{body}\
+         GET /2 HTTP/1.1\r\nHost: h\r\n\r\n"
+    );
+    let answers = ask(&two);
+    let (first, second) = answers.split_once(&body).unwrap();
+    for (answer, line, len) in [(first, "POST /1\n", 1_000_008), (second, "GET /2\n", 7)] {
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains(&format!("\r\nContent-Length: {len}\r\n")));
+        assert!(answer.ends_with(&format!("\r\n\r\n{line}")));
+    }
+
+    let smuggled = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\
+                    Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n";
+    let answers = ask(smuggled);
+    assert!(answers.starts_with("HTTP/1.1 400 Bad Request\r\n"));
+    assert_eq!(answers.matches("HTTP/1.1").count(), 1);
+}
+
+#[test]
 fn the_compressing_client_gets_its_text_back() {
     // More than a piece, and what does not get shorter by being packed.
     let mut state = 1_u32;
