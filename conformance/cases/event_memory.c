@@ -363,3 +363,42 @@ CASE(event_memory_in_threads_without_locks) {
         close(go[i]);
     }
 }
+
+static void added_share(struct event_base *base, int count) {
+    int added = event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED);
+    say("%d per mille added", (int)(added * 1000LL / count));
+}
+
+/* So many that the library may keep them elsewhere: timers that are added, moved, deleted and freed in various orders, and some
+ * that outlive their base. */
+CASE(event_memory_of_very_many) {
+    const int count = under_valgrind() ? 70000 : 200000;
+    struct event_base *base = new_base();
+    struct event **events = calloc(count, sizeof *events);
+    CHECK(events);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < count; i++)
+            events[i] = new_event(base, -1, 0, traced, "timer");
+        for (int i = 0; i < count; i++)
+            CHECK(add_ms(events[i], 100000 + i % 977) == 0);
+        for (int i = 0; i < count; i++)
+            CHECK(add_ms(events[(i * 7919LL) % count], 50000 + i % 991) == 0);
+        for (int i = 0; i < count; i += 3)
+            CHECK(event_del(events[(i * 7919LL) % count]) == 0);
+        added_share(base, count);
+        CHECK(add_ms(events[count / 2], 0) == 0);
+        step("loop");
+        event_base_loop(base, EVLOOP_ONCE);
+        for (int i = 0; i < count; i++)
+            if (i % 1000 != round)
+                event_free(events[i]);
+        added_share(base, count);
+        if (round == 0)
+            for (int i = 0; i < count; i += 1000)
+                event_free(events[i]);
+    }
+    event_base_free(base);
+    for (int i = 1; i < count; i += 1000)
+        event_free(events[i]);
+    free(events);
+}

@@ -11,7 +11,7 @@ use std::ptr;
 static MEMORY: Memory = Memory;
 
 /// The size of a large page, on x86-64 and on aarch64 with pages of 4 KiB.
-const LARGE_PAGE: usize = 2 << 20;
+pub(crate) const LARGE_PAGE: usize = 2 << 20;
 
 /// What a mapping's length is a multiple of: the largest page that Linux has on these.
 const PAGE: usize = 64 << 10;
@@ -75,7 +75,7 @@ fn mapped_len(size: usize) -> usize {
 
 /// New memory for `size` bytes, all of them zero; NULL if there is none.
 #[cold]
-fn map(size: usize) -> *mut u8 {
+pub(crate) fn map(size: usize) -> *mut u8 {
     let len = mapped_len(size);
     // SAFETY: a new mapping at a place of the system's choice touches nothing.
     let whole = unsafe {
@@ -112,7 +112,7 @@ fn map(size: usize) -> *mut u8 {
 ///
 /// # Safety
 /// They are whole pages of a mapping from [`map`] that nobody uses any more.
-unsafe fn unmap(block: *mut u8, len: usize) {
+pub(crate) unsafe fn unmap(block: *mut u8, len: usize) {
     // SAFETY: by this function's contract. It can only fail for lack of kernel memory; the pages then stay mapped.
     unsafe { libc::munmap(block.cast(), len) };
 }

@@ -34,15 +34,26 @@ impl Agenda {
     }
 
     /// As [`push`](Self::push), of an entry whose deadline is `timeout` from now on.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn push_timeout(&mut self, timeout: u64, entry: Entry) {
         if !self.lanes.push(timeout, entry) {
             self.heap.push(entry);
         }
     }
 
+    /// As [`push_timeout`](Self::push_timeout), if the entry is `wanted` at all. Returns false, and has done nothing, if there is
+    /// more to do than to write it.
+    #[inline(always)]
+    pub(crate) fn push_at_once(&mut self, wanted: bool, timeout: u64, entry: Entry) -> bool {
+        if self.lanes.are_there() {
+            !wanted || self.lanes.push_at_once(timeout, entry)
+        } else {
+            self.heap.push_at_once(wanted, entry)
+        }
+    }
+
     #[inline]
-    pub(crate) fn top(&self) -> Option<Entry> {
+    pub(crate) fn top(&mut self) -> Option<Entry> {
         match self.top_of_lanes() {
             None => self.heap.top(),
             first => first,
@@ -51,7 +62,7 @@ impl Agenda {
 
     /// The top, if it is in a lane.
     #[inline]
-    fn top_of_lanes(&self) -> Option<Entry> {
+    fn top_of_lanes(&mut self) -> Option<Entry> {
         let first = self.lanes.top()?;
         let waits = self.heap.top().is_some_and(|top| before(&top, &first));
         (!waits).then_some(first)

@@ -45,6 +45,19 @@ pub trait Host {
     fn event_in(_slots: &Self::Slots, _event: u32) -> Option<Self::Event> {
         None
     }
+
+    /// Both parts of the event whose number this is, if that is the number of a place and the event has this cookie. In both,
+    /// the same blocks were put. It is the same as asking for each, in one go.
+    #[inline]
+    fn parts_of<'a>(
+        slots: &'a mut Self::Slots,
+        clocks: &'a mut Self::Clocks,
+        number: u32,
+        cookie: Self::Event,
+    ) -> Option<(&'a mut Slot, &'a mut Clock)> {
+        let is_there = Self::event_in(slots, number) == Some(cookie);
+        is_there.then_some((slots.get_mut(number)?, clocks.get_mut(number)?))
+    }
 }
 
 /// An event base without its driver: events, bufferevents, timers, and what is to run.
@@ -78,9 +91,10 @@ pub struct Core<H: Host> {
     /// Work that was due at once, and that nobody but the loop may do any more.
     pub(crate) left: VecDeque<StreamWork<H::Stream>>,
     pub(crate) run: Run,
-    /// Events that are added, directions that are armed: while there are any, the loop has something to wait for.
-    pub(crate) pending: usize,
-    /// Those of them that have nothing but a timer.
+    /// Events that wait for a descriptor or signal, directions that are armed: while there are any, the loop has something to
+    /// wait for.
+    pub(crate) waiting: usize,
+    /// Events that have nothing but a timer, and what counts like them.
     pub(crate) timed_only: usize,
     /// The largest [`counts`](Self::counts) so far.
     pub(crate) peak: Counts,
@@ -150,7 +164,7 @@ impl<H: Host> Core<H> {
             due: SmallVec::new(),
             left: VecDeque::new(),
             run: Run::default(),
-            pending: 0,
+            waiting: 0,
             timed_only: 0,
             peak: Counts::default(),
             mixed_triggers: false,
@@ -215,7 +229,7 @@ impl<H: Host> Core<H> {
     fn raw_counts(&self) -> Counts {
         let active = self.active_len();
         Counts {
-            added: self.pending - self.timed_only + self.timers.len() + active,
+            added: self.waiting + self.timers.len() + active,
             active,
         }
     }
@@ -244,8 +258,9 @@ impl<H: Host> Core<H> {
     }
 
     /// Events added and directions armed: the loop goes on while there are any.
+    #[inline]
     pub fn pending_len(&self) -> usize {
-        self.pending
+        self.waiting + self.timed_only
     }
 
     /// Callbacks that wait to run.
@@ -337,11 +352,32 @@ impl<H: Host> Core<H> {
         self.note_peak();
     }
 
-    pub(crate) fn remove_active(&mut self, node: &mut NodeId) {
-        if *node != crate::active::NO_NODE {
-            self.active.remove(*node);
-            *node = crate::active::NO_NODE;
+    /// Takes out what was queued with this priority and got this id.
+    #[inline]
+    pub(crate) fn remove_active(&mut self, priority: u8, node: NodeId) {
+        if self.active.remove(priority, node) {
+            self.close_gaps(priority);
         }
+    }
+
+    #[cold]
+    fn close_gaps(&mut self, priority: u8) {
+        let Self {
+            active,
+            events,
+            streams,
+            ..
+        } = self;
+        active.close_gaps(priority, |item, node| match *item {
+            Item::Event(index, _) => events.at_mut(index).node = node,
+            Item::Ready(key, side) | Item::TimedOut(key, side) => {
+                if let Some(stream) = streams.get_mut(key) {
+                    stream.requeued(side, node);
+                }
+            }
+            // Nobody takes the others out.
+            _ => {}
+        });
     }
 }
 

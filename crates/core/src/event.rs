@@ -238,7 +238,6 @@ impl<H: Host> Core<H> {
             key: Some(slot.key(index)),
             standing: slot.state,
         };
-        self.pending += 1;
         self.timed_only += 1;
         let deadline = self.now.saturating_add(timeout);
         self.timers.start_event(index, timeout, deadline);
@@ -275,7 +274,7 @@ impl<H: Host> Core<H> {
             self.take_out(index, key, gone);
         }
         if gone.node != NO_NODE {
-            self.active.remove(gone.node);
+            self.remove_active(gone.priority, gone.node);
         }
         if self.run.running == Some(key) {
             self.run.running = None;
@@ -295,7 +294,6 @@ impl<H: Host> Core<H> {
             slot.state -= Standing::TIMED | Standing::REPEATS;
             self.timers.remove_event(index);
             if !state.contains(Standing::INSERTED) {
-                self.pending -= 1;
                 self.timed_only -= 1;
             }
         }
@@ -358,10 +356,9 @@ impl<H: Host> Core<H> {
         }
         let slot = self.events.at_mut(index);
         slot.state |= Standing::INSERTED;
+        self.waiting += 1;
         if slot.state.contains(Standing::TIMED) {
             self.timed_only -= 1;
-        } else {
-            self.pending += 1;
         }
         Ok(())
     }
@@ -407,7 +404,8 @@ impl<H: Host> Core<H> {
         }
         if slot.node != NO_NODE && slot.happened().contains(What::TIMEOUT) {
             let node = std::mem::replace(&mut slot.node, NO_NODE);
-            self.active.remove(node);
+            let priority = slot.priority;
+            self.remove_active(priority, node);
         }
         self.set_event_timer(index, timeout, deadline);
     }
@@ -420,7 +418,6 @@ impl<H: Host> Core<H> {
         }
         slot.state |= Standing::TIMED;
         if !slot.state.contains(Standing::INSERTED) {
-            self.pending += 1;
             self.timed_only += 1;
         }
         self.timers.start_event(index, timeout, deadline);
@@ -429,11 +426,11 @@ impl<H: Host> Core<H> {
     /// Takes an event that waits, as its slot `was`, out of what it waits for.
     #[inline(always)]
     pub(crate) fn take_out(&mut self, index: u32, key: EventKey, was: &Slot) {
-        self.pending -= 1;
         if was.state.contains(Standing::TIMED) {
             self.timers.remove_event(index);
         }
         if was.state.contains(Standing::INSERTED) {
+            self.waiting -= 1;
             self.withdraw(index, key, was.fd, was.what());
         } else {
             self.timed_only -= 1;

@@ -126,12 +126,12 @@ impl<H: Host> Core<H> {
         if was.state.contains(Standing::INSERTED) {
             self.take_out(index, key, &was);
         } else {
-            self.pending -= 1;
             self.timed_only -= 1;
         }
-        let node = std::mem::replace(&mut self.events.at_mut(index).node, NO_NODE);
+        let slot = self.events.at_mut(index);
+        let (priority, node) = (slot.priority, std::mem::replace(&mut slot.node, NO_NODE));
         if node != NO_NODE {
-            self.active.remove(node);
+            self.remove_active(priority, node);
         }
         self.activate(index, What::TIMEOUT, 1);
     }

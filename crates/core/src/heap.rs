@@ -2,7 +2,8 @@
 //!
 //! By hand, because with 10^6 timers its cost is in the lines of memory that it touches: the four children of an entry
 //! fill one line, and which of them comes first is found without a branch. And what is due at once is not taken out one
-//! by one: it is gathered, sorted, and the heap put in order once.
+//! by one: it is gathered, sorted, and the heap put in order once. What is pushed is not put in order either, before somebody
+//! asks what is on top: until then it may be one of very many.
 
 use crate::spread;
 
@@ -21,6 +22,8 @@ pub(crate) struct Entry {
 pub(crate) struct Heap {
     /// From [`ROOT`] on; empty, or begins with fillers.
     entries: Vec<Entry>,
+    /// Up to here they are a heap; what has been pushed since stands behind.
+    settled: usize,
     /// There are or will be so many timers, for which room is kept.
     room: usize,
     /// Memory for so many entries has been fetched.
@@ -66,8 +69,28 @@ impl Heap {
         self.shrink();
     }
 
+    /// Puts in order what has been pushed.
     #[inline]
-    pub(crate) fn top(&self) -> Option<Entry> {
+    fn settle(&mut self) {
+        if self.settled < self.entries.len() {
+            self.settle_pushed();
+        }
+    }
+
+    #[inline(never)]
+    fn settle_pushed(&mut self) {
+        let pushed = self.settled.max(ROOT)..self.entries.len();
+        if pushed.len() > self.waiting() / 4 {
+            self.restore();
+        } else {
+            pushed.for_each(|position| self.sift_up(position));
+        }
+        self.settled = self.entries.len();
+    }
+
+    #[inline]
+    pub(crate) fn top(&mut self) -> Option<Entry> {
+        self.settle();
         if self.tops_due() {
             self.due.last().copied()
         } else {
@@ -87,6 +110,7 @@ impl Heap {
     /// Takes the top out if its deadline has passed at `now`. Where several are due, all of them are gathered first.
     #[inline]
     pub(crate) fn pop_due(&mut self, now: u64) -> Option<Entry> {
+        self.settle();
         let Some(waiting) = self.entries.get(ROOT).filter(|entry| entry.deadline <= now) else {
             let due = self.due.pop_if(|due| due.deadline <= now);
             if due.is_none() {
@@ -115,6 +139,7 @@ impl Heap {
             // What is put in the place of one that goes down is due by no means, and what is above it goes next.
             for &position in positions.iter().rev() {
                 due.push(self.entries.swap_remove(position));
+                self.settled = self.entries.len();
                 if position < self.entries.len() {
                     self.sift_down(position);
                 }
@@ -151,33 +176,44 @@ impl Heap {
         Some(found)
     }
 
-    /// Inlined, so that the entry stays in registers: put together in memory, it could not be copied as a whole until it
-    /// has left the processor's store buffer.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn push(&mut self, entry: Entry) {
-        if self.entries.is_empty() {
-            self.fill();
-        }
-        let mut position = self.entries.len();
-        crate::arena::push_slowly_growing(&mut self.entries, entry);
-        while position > ROOT {
-            let parent = (position - ROOT - 1) / 4 + ROOT;
-            if !before(&entry, &self.entries[parent]) {
-                break;
-            }
-            self.entries[position] = self.entries[parent];
-            self.entries[parent] = entry;
-            position = parent;
+        if !self.push_at_once(true, entry) {
+            self.push_and_grow(entry);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn fill(&mut self) {
-        self.entries.resize(ROOT, Entry::default());
+    fn push_and_grow(&mut self, entry: Entry) {
+        if self.entries.is_empty() {
+            self.fill();
+        }
+        crate::arena::push_slowly_growing(&mut self.entries, entry);
     }
 
-    /// Takes the top out; there must be one.
+    /// Pushes an entry, if it is `wanted`: without a branch, where that may hang on memory that is still to come. Returns false, and
+    /// has done nothing, if there is more to do than to write it.
+    ///
+    /// Inlined, so that the entry stays in registers: put together in memory, it could not be copied as a whole until it
+    /// has left the processor's store buffer.
+    #[inline(always)]
+    pub(crate) fn push_at_once(&mut self, wanted: bool, entry: Entry) -> bool {
+        let len = self.entries.len();
+        if len == 0 || len == self.entries.capacity() {
+            return false;
+        }
+        self.entries.push(entry);
+        self.entries.truncate(len + usize::from(wanted));
+        true
+    }
+
+    fn fill(&mut self) {
+        self.entries.resize(ROOT, Entry::default());
+        self.settled = ROOT;
+    }
+
+    /// Takes the [top](Self::top) out, which has been looked at.
     #[inline]
     pub(crate) fn pop(&mut self) {
         if self.tops_due() {
@@ -189,6 +225,7 @@ impl Heap {
 
     fn pop_waiting(&mut self) {
         let last = self.entries.pop();
+        self.settled = self.entries.len();
         if let Some(last) = last
             && self.waiting() > 0
         {
@@ -197,7 +234,7 @@ impl Heap {
         self.shrink();
     }
 
-    /// Puts another entry in the place of the top, and makes it stand where it belongs; there must be one.
+    /// Puts another entry in the place of the [top](Self::top), which has been looked at.
     pub(crate) fn replace_top(&mut self, entry: Entry) {
         if self.tops_due() {
             self.due.pop();
@@ -220,6 +257,7 @@ impl Heap {
 
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
+        self.settled = 0;
         self.due.clear();
         self.shrink();
     }
@@ -271,6 +309,7 @@ impl Heap {
         for position in (ROOT..ROOT + parents).rev() {
             self.sift_down(position);
         }
+        self.settled = self.entries.len();
     }
 
     #[inline]

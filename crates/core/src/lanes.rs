@@ -109,20 +109,30 @@ impl Lanes {
         self.len
     }
 
-    /// Queues an entry, and returns whether it did: if there is a lane for its timeout, in which it would be the latest.
+    /// Queues an entry, and returns whether it did: if there is nothing to do but to write it.
     #[inline(always)]
-    pub(crate) fn push(&mut self, timeout: u64, entry: Entry) -> bool {
-        let Some(first) = self.lanes.first_mut() else {
+    pub(crate) fn push_at_once(&mut self, timeout: u64, entry: Entry) -> bool {
+        let Some(lane) = self.lanes.first_mut() else {
             return false;
         };
-        if first.timeout != timeout || first.queue.is_empty() {
-            return self.push_somewhere(timeout, entry);
+        let fits = lane.timeout == timeout && lane.latest <= entry.deadline;
+        let room = lane.queue.len() < lane.queue.capacity() && !lane.queue.is_empty();
+        if fits && room {
+            lane.latest = entry.deadline;
+            lane.queue.push_back(Packed::of(entry));
+            self.len += 1;
         }
-        let pushed = first.push(entry);
-        self.len += usize::from(pushed);
-        pushed
+        fits && room
     }
 
+    /// Queues an entry, and returns whether it did: if there is a lane for its timeout, in which it would be the latest.
+    #[inline]
+    pub(crate) fn push(&mut self, timeout: u64, entry: Entry) -> bool {
+        self.are_there()
+            && (self.push_at_once(timeout, entry) || self.push_somewhere(timeout, entry))
+    }
+
+    #[cold]
     #[inline(never)]
     fn push_somewhere(&mut self, timeout: u64, entry: Entry) -> bool {
         let known = self.lanes.iter_mut().enumerate();
@@ -141,7 +151,7 @@ impl Lanes {
 
     /// The earliest entry.
     #[inline]
-    pub(crate) fn top(&self) -> Option<Entry> {
+    pub(crate) fn top(&mut self) -> Option<Entry> {
         let front = self.fronts.top()?;
         self.lanes[front.id as usize]
             .queue
@@ -201,7 +211,6 @@ impl Lanes {
 }
 
 impl Lane {
-    #[inline(always)]
     fn push(&mut self, entry: Entry) -> bool {
         let is_latest = self.latest <= entry.deadline;
         if is_latest {

@@ -32,6 +32,7 @@ mod heap;
 mod lanes;
 mod looper;
 mod places;
+mod short;
 mod slots;
 mod spread;
 mod stream;

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use bitflags::bitflags;
+
 use crate::base::{Core, EventKey, Host, Item, StreamKey, TimerOwner};
 use crate::driver::{Readiness, Ready};
 use crate::event::Fired;
@@ -66,12 +68,12 @@ pub(crate) struct Run {
     ran: usize,
     pub(crate) deferred: usize,
     exit: bool,
-    broken: bool,
-    carry_on: bool,
+    /// What the next event must not run before it has been looked at.
+    stops: Stops,
     /// The pending event whose callback runs.
     pub(crate) running: Option<EventKey>,
     /// The bufferevent that was read last, whose callback may have answered.
-    pub(crate) just_read: Option<StreamKey>,
+    just_read: Option<StreamKey>,
     limits: Limits,
     pass_began: u64,
 }
@@ -91,7 +93,6 @@ enum Phase {
 /// How much one pass may run before it looks for new events (`event_config_set_max_dispatch_interval`).
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    are_set: bool,
     callbacks: usize,
     interval: Option<u64>,
     from_priority: usize,
@@ -100,7 +101,6 @@ struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            are_set: false,
             callbacks: usize::MAX,
             interval: None,
             from_priority: 0,
@@ -108,11 +108,41 @@ impl Default for Limits {
     }
 }
 
+bitflags! {
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    struct Stops: u8 {
+        /// The loop ends.
+        const BROKEN = 1;
+        /// The pass ends.
+        const CARRY_ON = 2;
+        /// How much a pass runs has a limit.
+        const LIMITED = 4;
+        /// A bufferevent was just read.
+        const READ = 8;
+    }
+}
+
 impl Run {
+    #[inline]
+    fn is_broken(&self) -> bool {
+        self.stops.contains(Stops::BROKEN)
+    }
+
+    /// A bufferevent has been read, whose callback may answer.
+    pub(crate) fn note_read(&mut self, key: StreamKey) {
+        self.just_read = Some(key);
+        self.stops |= Stops::READ;
+    }
+
+    fn take_read(&mut self) -> Option<StreamKey> {
+        self.stops -= Stops::READ;
+        self.just_read.take()
+    }
+
     /// Something of this priority has become active: a pass that runs a lower one ends after the callback.
     pub(crate) fn yield_to(&mut self, priority: u8) {
         if matches!(self.phase, Phase::Process(running) if usize::from(priority) < running) {
-            self.carry_on = true;
+            self.stops |= Stops::CARRY_ON;
         }
     }
 }
@@ -127,8 +157,7 @@ impl<H: Host> Core<H> {
         self.run.phase = Phase::Begin;
         self.run.flags = flags;
         self.run.exit = false;
-        self.run.broken = false;
-        self.run.carry_on = false;
+        self.run.stops -= Stops::BROKEN | Stops::CARRY_ON;
         true
     }
 
@@ -149,12 +178,12 @@ impl<H: Host> Core<H> {
 
     /// Ends the loop after the callback that runs now (`event_base_loopbreak`).
     pub fn loop_break(&mut self) {
-        self.run.broken = true;
+        self.run.stops |= Stops::BROKEN;
     }
 
     /// Ends this pass after the callback that runs now, and goes on with the next (`event_base_loopcontinue`).
     pub fn loop_continue(&mut self) {
-        self.run.carry_on = true;
+        self.run.stops |= Stops::CARRY_ON;
     }
 
     /// Ends the loop after the pass in which `delay` nanoseconds have passed; 0: after this pass, or after the first
@@ -165,7 +194,6 @@ impl<H: Host> Core<H> {
         }
         let deadline = self.now.saturating_add(delay);
         self.timers.insert(deadline, TimerOwner::LoopExit);
-        self.pending += 1;
         self.timed_only += 1;
         self.note_peak();
     }
@@ -185,7 +213,7 @@ impl<H: Host> Core<H> {
 
     /// Whether the last loop ended by [`loop_break`](Self::loop_break).
     pub fn got_break(&self) -> bool {
-        self.run.broken
+        self.run.is_broken()
     }
 
     /// Limits a pass to so many callbacks and so many nanoseconds, for priorities from `from_priority` on.
@@ -196,8 +224,9 @@ impl<H: Host> Core<H> {
         from_priority: usize,
     ) {
         let callbacks = callbacks.unwrap_or(usize::MAX).max(1);
+        let limited = callbacks < usize::MAX || interval.is_some();
+        self.run.stops.set(Stops::LIMITED, limited);
         self.run.limits = Limits {
-            are_set: callbacks < usize::MAX || interval.is_some(),
             callbacks,
             interval,
             from_priority,
@@ -236,9 +265,7 @@ impl<H: Host> Core<H> {
         let Phase::Process(priority) = self.run.phase else {
             return None;
         };
-        let run = &self.run;
-        let stops = run.broken | run.carry_on | run.limits.are_set | run.just_read.is_some();
-        if stops || self.has_work() {
+        if !self.run.stops.is_empty() || self.has_work() {
             return None;
         }
         let (slot, calls) = self.active.pop_if(priority, |item| match *item {
@@ -361,7 +388,6 @@ impl<H: Host> Core<H> {
                 TimerOwner::Ending(key) => self.expire_ending(key),
                 TimerOwner::Dial(key) => self.expire_dial(key),
                 TimerOwner::LoopExit => {
-                    self.pending -= 1;
                     self.timed_only -= 1;
                     self.queue_exit();
                 }
@@ -394,13 +420,13 @@ impl<H: Host> Core<H> {
     fn step_begin(&mut self) -> Option<Step<H>> {
         self.run.running = None;
         self.run.timed = false;
-        if self.run.broken || self.run.exit {
+        if self.run.is_broken() || self.run.exit {
             return Some(self.end_loop(LoopEnd::Stopped));
         }
-        self.run.carry_on = false;
+        self.run.stops -= Stops::CARRY_ON;
         self.note_peak();
         // What is over another bufferevent does not count as pending, but sends too.
-        let idle = self.pending == 0
+        let idle = self.pending_len() == 0
             && self.active_len() == 0
             && self.again.is_empty()
             && self.unsent.is_empty();
@@ -428,7 +454,7 @@ impl<H: Host> Core<H> {
     }
 
     fn step_send(&mut self) -> Option<Step<H>> {
-        while !self.run.broken {
+        while !self.run.is_broken() {
             let Some(&key) = self.run.sending.get(self.run.sending_at) else {
                 break;
             };
@@ -444,8 +470,8 @@ impl<H: Host> Core<H> {
             self.unsent.extend(self.run.sending.drain(..).skip(sent));
         }
         self.run.running = None;
-        let idle = self.pending == 0 && self.active_len() == 0 && self.again.is_empty();
-        if self.run.broken || idle && self.run.ran > 0 {
+        let idle = self.pending_len() == 0 && self.active_len() == 0 && self.again.is_empty();
+        if self.run.is_broken() || idle && self.run.ran > 0 {
             let once = self.run.flags.contains(LoopFlags::ONCE);
             self.run.phase = if once { Phase::Ended } else { Phase::Begin };
             return None;
@@ -476,11 +502,12 @@ impl<H: Host> Core<H> {
 
     fn step_process(&mut self, priority: usize) -> Option<Step<H>> {
         self.run.running = None;
-        if self.run.broken || self.run.carry_on || self.pass_is_long(priority) {
+        let ends = Stops::BROKEN | Stops::CARRY_ON;
+        if self.run.stops.intersects(ends) || self.pass_is_long(priority) {
             self.run.phase = self.end_pass();
             return None;
         }
-        if let Some(work) = self.run.just_read.take().and_then(|key| self.answer(key)) {
+        if let Some(work) = self.run.take_read().and_then(|key| self.answer(key)) {
             return Some(Step::Stream(work));
         }
         let Some(item) = self.active.pop(priority) else {
@@ -528,7 +555,10 @@ impl<H: Host> Core<H> {
 
     fn pass_is_long(&self, priority: usize) -> bool {
         let limits = &self.run.limits;
-        if !limits.are_set || priority < limits.from_priority || self.run.ran == 0 {
+        if !self.run.stops.contains(Stops::LIMITED)
+            || priority < limits.from_priority
+            || self.run.ran == 0
+        {
             return false;
         }
         self.run.ran >= limits.callbacks

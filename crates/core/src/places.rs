@@ -35,6 +35,13 @@ impl Place {
         self.0
     }
 
+    /// The number of the block, if `number` is a place's; a very large one otherwise. For tables, which look anyway whether
+    /// they are that long.
+    #[inline]
+    pub fn block_of(number: u32) -> u32 {
+        (number ^ PLACE) / BLOCK
+    }
+
     /// The number of the block.
     #[inline]
     pub fn block(self) -> u32 {

@@ -33,7 +33,7 @@ bitflags! {
 #[derive(Debug)]
 pub(crate) struct EventSlots<H: Host> {
     /// The slots of the events that have a place.
-    places: H::Slots,
+    pub(crate) places: H::Slots,
     /// How often a number of a block was used again.
     renewals: u32,
     table: Vec<TableSlot<H::Event>>,
@@ -250,8 +250,14 @@ impl Slot {
         self.version & 1 == 1
     }
 
+    /// Whether it is taken, and has been since a key with this version was given.
     #[inline]
-    fn is_free(&self) -> bool {
+    pub(crate) fn has_version(&self, version: u32) -> bool {
+        self.version == version && self.is_taken()
+    }
+
+    #[inline]
+    pub(crate) fn is_free(&self) -> bool {
         !self.is_taken()
     }
 
@@ -271,7 +277,7 @@ impl Slot {
 
     /// An event comes to where there is none.
     #[inline]
-    fn take<E>(&mut self, spec: &EventSpec<E>) {
+    pub(crate) fn take<E>(&mut self, spec: &EventSpec<E>) {
         *self = Self {
             version: self.version.wrapping_add(1),
             fd: spec.fd,

@@ -6,6 +6,7 @@
 //! timeout moves on every read), moving one earlier adds a second entry; entries that do not tell the truth any more
 //! are put right or dropped when they come to the top, and swept out when they are the majority.
 
+use std::hint::select_unpredictable;
 use std::num::NonZeroU32;
 
 use crate::agenda::Agenda;
@@ -16,9 +17,10 @@ use crate::places::{BLOCK, Places};
 /// The timers of a base: each event has one by its number, others are made and removed.
 #[derive(Debug)]
 pub(crate) struct Timers<T, C> {
-    agenda: Agenda,
+    /// Which of them run.
+    pub(crate) schedule: Schedule,
     /// Of the events that have a place.
-    places: C,
+    pub(crate) places: C,
     /// Of the others, by their slots, as far as any of them has had a timeout.
     events: Vec<Clock>,
     /// How many places were made for timers.
@@ -26,6 +28,12 @@ pub(crate) struct Timers<T, C> {
     others: Vec<Other<T>>,
     /// Of the others, those that are not in use.
     free: Vec<u32>,
+}
+
+/// The timers that run, in order. A clock is not in here: whoever calls has it at hand.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    agenda: Agenda,
     len: usize,
     /// After so many more pushes it is looked whether most entries stand for nothing.
     unlooked: usize,
@@ -92,15 +100,17 @@ impl TimerId {
 impl<T: Copy, C: Places<Clock>> Timers<T, C> {
     pub(crate) fn new() -> Self {
         Self {
-            agenda: Agenda::default(),
+            schedule: Schedule {
+                agenda: Agenda::default(),
+                len: 0,
+                unlooked: SWEEP_FROM,
+                next_order: REMOVED,
+            },
             places: C::default(),
             events: Vec::new(),
             expected: 0,
             others: Vec::new(),
             free: Vec::new(),
-            len: 0,
-            unlooked: SWEEP_FROM,
-            next_order: REMOVED,
         }
     }
 
@@ -115,57 +125,50 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
         } else {
             self.expected.saturating_sub(BLOCK as usize)
         };
-        self.agenda.make_room(self.expected);
+        self.schedule.agenda.make_room(self.expected);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.schedule.len == 0
     }
 
     /// How many run.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.schedule.len
     }
 
     /// Many timers will have this timeout.
     pub(crate) fn share(&mut self, timeout: u64) {
-        self.agenda.share(timeout);
+        self.schedule.agenda.share(timeout);
     }
 
     /// Starts the timer of an event, which must not run. `timeout` is what has been added to some moment, to make the
     /// deadline.
     #[inline(always)]
     pub(crate) fn start_event(&mut self, event: u32, timeout: u64, deadline: u64) {
-        self.len += 1;
-        self.set_event(event, false, timeout, deadline);
+        let (schedule, clock) = self.with_clock(event);
+        if schedule.start(clock, event, timeout, deadline) {
+            self.look();
+        }
     }
 
     /// Moves the timer of an event, which must run, as if it had been removed and started again.
     #[inline]
     pub(crate) fn move_event(&mut self, event: u32, timeout: u64, deadline: u64) {
-        self.set_event(event, true, timeout, deadline);
-    }
-
-    /// Whether it `runs` is the caller's to know: a clock that does not run may hold anything.
-    #[inline(always)]
-    fn set_event(&mut self, id: u32, runs: bool, timeout: u64, deadline: u64) {
-        let order = self.take_order();
-        if self.clock_of_event(id).move_to(runs, deadline, order) {
-            self.count_push();
-            let entry = Entry {
-                deadline,
-                order,
-                id,
-            };
-            self.agenda.push_timeout(timeout, entry);
+        let (schedule, clock) = self.with_clock(event);
+        if schedule.postpone(clock, event, timeout, deadline) {
+            self.look();
         }
     }
 
     /// Stops the timer of an event, which must run.
     #[inline]
     pub(crate) fn remove_event(&mut self, slot: u32) {
-        self.clock_of_event(slot).entry = REMOVED;
-        self.count_removed();
+        let (schedule, clock) = self.with_clock(slot);
+        if schedule.stop(clock) {
+            self.clear();
+        }
     }
 
     /// The deadline of an event whose timer runs, or the last one.
@@ -181,7 +184,7 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
     }
 
     pub(crate) fn set_event_interval(&mut self, slot: u32, interval: u64) {
-        self.clock_of_event(slot).interval = interval;
+        self.with_clock(slot).1.interval = interval;
     }
 
     /// Makes a timer, and starts it.
@@ -204,36 +207,35 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
 
     /// Moves a timer, as if it had been removed and inserted again.
     pub(crate) fn set(&mut self, id: TimerId, deadline: u64) {
-        let order = self.take_order();
         let clock = &mut self.others[id.index()].clock;
         let runs = clock.entry != REMOVED;
-        let earlier = clock.move_to(runs, deadline, order);
-        self.len += usize::from(!runs);
-        if earlier {
-            self.count_push();
-            self.agenda.push(Entry {
-                deadline,
-                order,
-                id: id.index() as u32 | OTHER,
-            });
+        let name = id.index() as u32 | OTHER;
+        let crowded = if runs {
+            self.schedule.postpone(clock, name, 0, deadline)
+        } else {
+            self.schedule.start(clock, name, 0, deadline)
+        };
+        if crowded {
+            self.look();
         }
     }
 
     pub(crate) fn remove(&mut self, id: TimerId) {
-        self.others[id.index()].clock.entry = REMOVED;
         self.free.push(id.index() as u32);
-        self.count_removed();
+        if self.schedule.stop(&mut self.others[id.index()].clock) {
+            self.clear();
+        }
     }
 
     /// The earliest deadline.
     pub(crate) fn next_deadline(&mut self) -> Option<u64> {
-        while let Some(top) = self.agenda.top() {
+        while let Some(top) = self.schedule.agenda.top() {
             match self.clock_of(&top) {
-                None => self.agenda.pop(),
+                None => self.schedule.agenda.pop(),
                 Some(clock) if clock.order == top.order => return Some(top.deadline),
                 Some(clock) => {
                     let moved = clock.take_entry(top.id);
-                    self.agenda.replace_top(moved);
+                    self.schedule.agenda.replace_top(moved);
                 }
             }
         }
@@ -242,41 +244,37 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
 
     /// Takes out the earliest timer if it is due at `now`.
     pub(crate) fn expire(&mut self, now: u64) -> Option<Expired<T>> {
-        while let Some(entry) = self.agenda.pop_due(now) {
+        while let Some(entry) = self.schedule.agenda.pop_due(now) {
             let id = entry.id;
             let Some(clock) = self.clock_of(&entry) else {
                 continue;
             };
             if clock.order != entry.order {
                 let moved = clock.take_entry(id);
-                self.agenda.push(moved);
+                self.schedule.agenda.push(moved);
                 continue;
             }
             clock.entry = REMOVED;
-            if id & OTHER == 0 {
-                self.count_removed();
-                return Some(Expired::Event(id));
+            let expired = if id & OTHER == 0 {
+                Expired::Event(id)
+            } else {
+                let index = id & !OTHER;
+                self.free.push(index);
+                Expired::Other(self.others[index as usize].owner)
+            };
+            self.schedule.len -= 1;
+            if self.schedule.len == 0 {
+                self.clear();
             }
-            let index = id & !OTHER;
-            let owner = self.others[index as usize].owner;
-            self.free.push(index);
-            self.count_removed();
-            return Some(Expired::Other(owner));
+            return Some(expired);
         }
         // Removing timers leaves their entries behind, which nothing else may ever come upon.
-        if self.agenda.len() >= SWEEP_FROM && self.agenda.len() / 4 > self.len {
+        if self.schedule.agenda.len() >= SWEEP_FROM
+            && self.schedule.agenda.len() / 4 > self.schedule.len
+        {
             self.sweep();
         }
         None
-    }
-
-    #[inline]
-    fn take_order(&mut self) -> u32 {
-        self.next_order = self.next_order.wrapping_add(1);
-        if self.next_order == REMOVED {
-            self.next_order += 1;
-        }
-        self.next_order
     }
 
     #[inline]
@@ -288,16 +286,21 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
     }
 
     #[inline]
-    fn clock_of_event(&mut self, event: u32) -> &mut Clock {
+    fn with_clock(&mut self, event: u32) -> (&mut Schedule, &mut Clock) {
         let index = event as usize;
-        let Self { places, events, .. } = self;
+        let Self {
+            schedule,
+            places,
+            events,
+            ..
+        } = self;
         if let Some(clock) = places.get_mut(event) {
-            return clock;
+            return (schedule, clock);
         }
         if index >= events.len() {
             grow(events, index);
         }
-        &mut events[index]
+        (schedule, &mut events[index])
     }
 
     /// The clock that an entry stands for, if it still does.
@@ -314,17 +317,10 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
         clock.filter(|clock| clock.entry == entry.order)
     }
 
-    #[inline]
-    fn count_removed(&mut self) {
-        self.len -= 1;
-        if self.len == 0 {
-            self.clear();
-        }
-    }
-
     /// None runs any more.
-    fn clear(&mut self) {
-        self.agenda.clear();
+    #[cold]
+    pub(crate) fn clear(&mut self) {
+        self.schedule.agenda.clear();
         self.others.clear();
         self.free.clear();
         if self.others.capacity() > KEPT {
@@ -333,31 +329,140 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
         }
     }
 
-    /// To be called before an entry is pushed.
-    #[inline(always)]
-    fn count_push(&mut self) {
-        match self.unlooked.checked_sub(1) {
-            Some(left) => self.unlooked = left,
-            None => self.look(),
-        }
-    }
-
     /// Sweeps if most entries stand for nothing.
     #[cold]
     #[inline(never)]
-    fn look(&mut self) {
-        if self.agenda.len() >= SWEEP_FROM && self.agenda.len() > 2 * self.len {
+    pub(crate) fn look(&mut self) {
+        let Schedule { agenda, len, .. } = &self.schedule;
+        if agenda.len() >= SWEEP_FROM && agenda.len() > 2 * len {
             self.sweep();
         }
-        self.unlooked = self.len.max(SWEEP_FROM);
+        self.schedule.unlooked = self.schedule.len.max(SWEEP_FROM);
     }
 
     /// Drops all entries that stand for nothing.
     #[cold]
     fn sweep(&mut self) {
-        let mut agenda = std::mem::take(&mut self.agenda);
+        let mut agenda = std::mem::take(&mut self.schedule.agenda);
         agenda.retain(|entry| self.clock_of(entry).is_some());
-        self.agenda = agenda;
+        self.schedule.agenda = agenda;
+    }
+}
+
+impl Schedule {
+    /// Whether a clock can be stopped, and others still run.
+    #[inline(always)]
+    pub(crate) fn has_several(&self) -> bool {
+        self.len > 1
+    }
+
+    /// Starts a clock, which must not run; it may hold anything. `timeout` is what has been added to some moment, to make the
+    /// deadline. Returns whether it is time to [look](Timers::look).
+    #[inline]
+    fn start(&mut self, clock: &mut Clock, id: u32, timeout: u64, deadline: u64) -> bool {
+        self.len += 1;
+        let order = self.next_order();
+        self.next_order = order;
+        clock.deadline = deadline;
+        clock.order = order;
+        self.push(clock, id, timeout)
+    }
+
+    /// As [`start`](Self::start). Returns false, and has done nothing, if there is more to do than to write.
+    #[inline(always)]
+    pub(crate) fn start_at_once(
+        &mut self,
+        clock: &mut Clock,
+        id: u32,
+        timeout: u64,
+        deadline: u64,
+    ) -> bool {
+        let Some(order) = self.push_at_once(true, id, timeout, deadline) else {
+            return false;
+        };
+        self.len += 1;
+        clock.deadline = deadline;
+        clock.order = order;
+        clock.entry = order;
+        true
+    }
+
+    /// Moves the deadline of a clock, which must run, as [`start`](Self::start) does.
+    #[inline]
+    fn postpone(&mut self, clock: &mut Clock, id: u32, timeout: u64, deadline: u64) -> bool {
+        let order = self.next_order();
+        self.next_order = order;
+        let before = std::mem::replace(&mut clock.deadline, deadline);
+        clock.order = order;
+        // Its entry is found when it comes to the top, if that is not too late.
+        deadline < before && self.push(clock, id, timeout)
+    }
+
+    /// As [`postpone`](Self::postpone). Returns false, and has done nothing, if there is more to do than to write.
+    #[inline(always)]
+    pub(crate) fn postpone_at_once(
+        &mut self,
+        clock: &mut Clock,
+        id: u32,
+        timeout: u64,
+        deadline: u64,
+    ) -> bool {
+        // Which it is hangs on memory that may be still to come: to guess wrong would undo what has been begun of the next calls.
+        let earlier = deadline < clock.deadline;
+        let Some(order) = self.push_at_once(earlier, id, timeout, deadline) else {
+            return false;
+        };
+        clock.deadline = deadline;
+        clock.order = order;
+        clock.entry = select_unpredictable(earlier, order, clock.entry);
+        true
+    }
+
+    /// Stops a clock, which must run. Returns whether none is left: then all is to be [cleared](Timers::clear).
+    #[inline(always)]
+    pub(crate) fn stop(&mut self, clock: &mut Clock) -> bool {
+        clock.entry = REMOVED;
+        self.len -= 1;
+        self.len == 0
+    }
+
+    /// A clock gets an entry of its own.
+    fn push(&mut self, clock: &mut Clock, id: u32, timeout: u64) -> bool {
+        let Clock {
+            deadline, order, ..
+        } = *clock;
+        clock.entry = order;
+        let entry = Entry {
+            deadline,
+            order,
+            id,
+        };
+        self.agenda.push_timeout(timeout, entry);
+        self.unlooked = self.unlooked.saturating_sub(1);
+        self.unlooked == 0
+    }
+
+    /// Takes an order for a clock, and gives it an entry of its own if that is `wanted`.
+    #[inline(always)]
+    fn push_at_once(&mut self, wanted: bool, id: u32, timeout: u64, deadline: u64) -> Option<u32> {
+        let order = self.next_order();
+        let entry = Entry {
+            deadline,
+            order,
+            id,
+        };
+        if self.unlooked <= 1 || !self.agenda.push_at_once(wanted, timeout, entry) {
+            return None;
+        }
+        self.unlooked -= usize::from(wanted);
+        self.next_order = order;
+        Some(order)
+    }
+
+    #[inline(always)]
+    fn next_order(&self) -> u32 {
+        // Never `REMOVED`.
+        self.next_order.checked_add(1).unwrap_or(REMOVED + 1)
     }
 }
 
@@ -370,16 +475,10 @@ fn grow(events: &mut Vec<Clock>, index: usize) {
 }
 
 impl Clock {
-    /// Returns whether the timer, which may have run before, needs an entry in the heap with this order.
+    /// What the event wants to be added to a deadline that has passed, in nanoseconds.
     #[inline]
-    fn move_to(&mut self, runs: bool, deadline: u64, order: u32) -> bool {
-        let earlier = !runs | (deadline < self.deadline);
-        self.deadline = deadline;
-        self.order = order;
-        if earlier {
-            self.entry = order;
-        }
-        earlier
+    pub(crate) fn set_interval(&mut self, interval: u64) {
+        self.interval = interval;
     }
 
     /// Its entry has come to the top, and it has been moved since: this is the one that stands for it now.
@@ -442,7 +541,7 @@ mod tests {
                 _ => _ = timers.insert(deadline, n),
             }
         }
-        assert!(timers.agenda.room() >= MANY as usize);
+        assert!(timers.schedule.agenda.room() >= MANY as usize);
         timers
     }
 
@@ -451,7 +550,7 @@ mod tests {
         let mut timers = crowd();
         let expired = std::iter::from_fn(|| timers.expire(u64::from(MANY))).count();
         assert_eq!(expired, MANY as usize);
-        assert!(timers.agenda.room() <= MANY as usize / 2);
+        assert!(timers.schedule.agenda.room() <= MANY as usize / 2);
         timers.remove_event(0);
         assert!(timers.others.capacity() <= KEPT && timers.free.capacity() <= KEPT);
     }
@@ -469,7 +568,7 @@ mod tests {
             timers.remove(id);
         }
         assert_eq!(timers.expire(0), None);
-        assert!(timers.agenda.room() <= MANY as usize / 2);
+        assert!(timers.schedule.agenda.room() <= MANY as usize / 2);
         assert_eq!(timers.next_deadline(), Some(u64::MAX));
     }
 

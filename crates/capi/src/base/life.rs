@@ -58,8 +58,8 @@ pub(crate) fn new_base(config: &event_config) -> *mut event_base {
         stock: Stock::default(),
     };
     retired::take(event_base {
+        lone: Lone::new(leaf.is_some()),
         leaf,
-        lone: Lone::default(),
         returned: Returned::default(),
         inner: UnsafeCell::new(Some(inner)),
     })

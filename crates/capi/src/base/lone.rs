@@ -5,20 +5,36 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::{event_base, this_thread};
-use crate::log;
+use super::{Inner, event_base, this_thread};
+use crate::{debug, log};
 
 /// Which thread loops. It is read by threads that must not look at the base itself.
 #[derive(Default)]
 pub(super) struct Lone {
     /// Or [`NO_THREAD`].
     looper: AtomicU64,
+    /// The thread for which nothing stands against a call; or [`NO_THREAD`], or [`ANY_THREAD`].
+    clear_for: AtomicU64,
     /// The log has its line.
     told: AtomicBool,
 }
 
 /// No thread is called that on Linux.
 pub(super) const NO_THREAD: libc::pthread_t = 0;
+
+/// And none this.
+const ANY_THREAD: libc::pthread_t = 1;
+
+impl Lone {
+    /// Of a base that is just made.
+    pub(super) fn new(has_lock: bool) -> Self {
+        let clear = !has_lock && !debug::is_on();
+        Self {
+            clear_for: AtomicU64::new(if clear { ANY_THREAD } else { NO_THREAD }),
+            ..Self::default()
+        }
+    }
+}
 
 impl event_base {
     /// This thread runs the loop from now on, or [none](NO_THREAD) does.
@@ -27,7 +43,42 @@ impl event_base {
     /// `this` is live.
     pub(super) unsafe fn note_looper(this: *mut Self, thread: libc::pthread_t) {
         // SAFETY: by this function's contract.
-        unsafe { (*this).lone.looper.store(thread, Ordering::Relaxed) };
+        let base = unsafe { &*this };
+        base.lone.looper.store(thread, Ordering::Relaxed);
+        if base.lone.clear_for.load(Ordering::Relaxed) != NO_THREAD {
+            let clear_for = if thread == NO_THREAD {
+                ANY_THREAD
+            } else {
+                thread
+            };
+            base.lone.clear_for.store(clear_for, Ordering::Relaxed);
+        }
+    }
+
+    /// The core of a base without locks, unless its loop runs in another thread, somebody looks for mistakes, or it has been
+    /// freed: what has to be asked before each call, asked at once.
+    ///
+    /// # Safety
+    /// `this` is a base, freed or not. No user code runs while the result is used, and nobody comes back here.
+    #[inline(always)]
+    pub(crate) unsafe fn clear<'a>(this: *mut Self) -> Option<&'a mut Inner> {
+        // SAFETY: the memory of a base stays one.
+        let clear_for = unsafe { (*this).lone.clear_for.load(Ordering::Relaxed) };
+        if clear_for != ANY_THREAD && clear_for != this_thread() {
+            return None;
+        }
+        // SAFETY: it is there until `obstruct` has said that nobody is clear any more. The program promises to use one thread,
+        // and by this function's contract nobody else borrows it.
+        Some(unsafe { (*(*this).inner.get()).as_mut().unwrap_unchecked() })
+    }
+
+    /// There is no base any more for [`clear`](Self::clear).
+    ///
+    /// # Safety
+    /// `this` is live.
+    pub(super) unsafe fn obstruct(this: *mut Self) {
+        // SAFETY: by this function's contract.
+        unsafe { (*this).lone.clear_for.store(NO_THREAD, Ordering::Relaxed) };
     }
 
     /// Whether the loop of a base without locks runs in another thread.

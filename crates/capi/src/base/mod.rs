@@ -61,6 +61,16 @@ impl Host for CHost {
     fn event_in(slots: &Self::Slots, event: u32) -> Option<Self::Event> {
         slots.event(event).map(Address)
     }
+
+    #[inline(always)]
+    fn parts_of<'a>(
+        slots: &'a mut Self::Slots,
+        clocks: &'a mut Self::Clocks,
+        number: u32,
+        cookie: Self::Event,
+    ) -> Option<(&'a mut Slot, &'a mut Clock)> {
+        slots.with_clocks(clocks, number, cookie.0)
+    }
 }
 
 /// Where a C object is.
@@ -293,6 +303,24 @@ impl Inner {
     }
 }
 
+/// Names this thread. Asked in every call, so that it is not one itself.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn this_thread() -> libc::pthread_t {
+    let thread: libc::pthread_t;
+    // SAFETY: the processor's ABI has the address of a thread's control block, by which the C library too names a thread,
+    // at the beginning of that block.
+    unsafe {
+        std::arch::asm!(
+            "mov {}, fs:0", out(reg) thread,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    thread
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
 fn this_thread() -> libc::pthread_t {
     // SAFETY: takes nothing, and cannot fail.
     unsafe { libc::pthread_self() }

@@ -102,6 +102,11 @@ struct Call {
 unsafe fn next_call(base: *mut event_base) -> Option<Call> {
     // SAFETY: the caller's; no user code runs. The struct of an event that fires is alive, by the C API's contract.
     unsafe {
+        if let Some(inner) = event_base::clear(base) {
+            // That no callback runs any more is noted if there is no next one. Nobody waits for it.
+            let fired = inner.core.step_event()?;
+            return inner.begin_call(&fired);
+        }
         event_base::with(base, |inner| {
             inner.finish_running(base);
             let fired = inner.core.step_event()?;

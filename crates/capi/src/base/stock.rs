@@ -203,8 +203,8 @@ impl event_base {
     #[cold]
     #[inline(never)]
     unsafe fn take_from_new_block(this: *mut Self, timer: bool) -> Option<(*mut event, Place)> {
-        let block = Block::allocate()?;
         let mut owners = owners();
+        let block = owners.allocate()?;
         // SAFETY: the caller's `this` is live; no user code runs in the closure.
         let taken = unsafe {
             Self::try_with_quietly(this, |inner| {
@@ -220,7 +220,7 @@ impl event_base {
             }
             None => {
                 // SAFETY: nobody knows of it.
-                unsafe { block.release() };
+                unsafe { owners.discard(block) };
                 None
             }
         }
@@ -245,6 +245,7 @@ impl event_base {
             take_back((*this).returned.take());
             let mut owners = owners();
             let held = (*this).leaf.as_ref().map(Leaf::hold);
+            Self::obstruct(this);
             let mut inner = (*(*this).inner.get()).take()?;
             drop(held);
             for (number, shelf) in (0..).zip(std::mem::take(&mut inner.stock.blocks)) {

@@ -11,6 +11,7 @@ use std::ptr::{self, NonNull};
 
 use ferrevent_core::{BLOCK, Clock, Place, Places, Slot};
 
+use super::slab::Slabs;
 use crate::abi::event;
 
 /// Memory for [`BLOCK`] events. It stays until [`release`](Self::release), whoever else forgets it.
@@ -23,11 +24,16 @@ const ALIGNMENT: usize = 64;
 pub(crate) const BLOCK_SIZE: usize = BLOCK as usize * size_of::<event>();
 
 impl Block {
-    /// `None` if there is no memory.
-    pub(crate) fn allocate() -> Option<Self> {
-        // SAFETY: the size is a multiple of the alignment, which is a power of two.
-        let memory: *mut event = unsafe { libc::aligned_alloc(ALIGNMENT, BLOCK_SIZE) }.cast();
-        let memory = NonNull::new(memory)?;
+    /// `None` if there is no memory. There are `known` blocks already.
+    pub(super) fn allocate(slabs: &mut Slabs, known: usize) -> Option<Self> {
+        let memory = match slabs.take(known) {
+            Some(memory) => memory.cast::<event>(),
+            None => {
+                // SAFETY: the size is a multiple of the alignment, which is a power of two.
+                let memory = unsafe { libc::aligned_alloc(ALIGNMENT, BLOCK_SIZE) };
+                NonNull::new(memory.cast::<event>())?
+            }
+        };
         // SAFETY: so much was allocated. Zeros are idle events.
         unsafe { memory.write_bytes(0, BLOCK as usize) };
         Some(Self(memory))
@@ -37,9 +43,13 @@ impl Block {
     ///
     /// # Safety
     /// Nobody uses it, or one of its events, any more.
-    pub(crate) unsafe fn release(self) {
-        // SAFETY: `allocate` got it from the C library; the rest is by this function's contract.
-        unsafe { libc::free(self.0.as_ptr().cast()) };
+    pub(super) unsafe fn release(self, slabs: &mut Slabs) {
+        // SAFETY: `allocate` got it from there, or from the C library; the rest is by this function's contract.
+        unsafe {
+            if !slabs.put_back(self.address()) {
+                libc::free(self.0.as_ptr().cast());
+            }
+        }
     }
 
     /// The event at a position below [`BLOCK`].
@@ -79,10 +89,9 @@ impl<T> InBlocks<T> {
     /// The event with this number.
     #[inline]
     pub(crate) fn event(&self, number: u32) -> Option<*mut event> {
-        let place = Place::from_number(number)?;
-        let block = *self.blocks.get(place.block() as usize)?;
+        let block = *self.blocks.get(Place::block_of(number) as usize)?;
         // SAFETY: a block that is here has so many events.
-        (!block.is_null()).then(|| unsafe { block.add(place.position() as usize) })
+        (!block.is_null()).then(|| unsafe { block.add((number % BLOCK) as usize) })
     }
 
     fn put(&mut self, number: u32, block: Option<Block>) {
@@ -95,6 +104,26 @@ impl<T> InBlocks<T> {
 
     fn len(&self) -> u32 {
         self.blocks.len() as u32
+    }
+}
+
+impl InBlocks<Slot> {
+    /// The slot and the clock of `ev`, if that is the event with this number. `clocks` are those of the same base.
+    #[inline(always)]
+    pub(crate) fn with_clocks<'a>(
+        &'a mut self,
+        _clocks: &'a mut InBlocks<Clock>,
+        number: u32,
+        ev: *mut event,
+    ) -> Option<(&'a mut Slot, &'a mut Clock)> {
+        let block = *self.blocks.get(Place::block_of(number) as usize)?;
+        // Where a block has been taken away, the result is not the address of anything.
+        if block.wrapping_add((number % BLOCK) as usize) != ev {
+            return None;
+        }
+        // SAFETY: it is in the block: the memory is initialised, and stays until that is taken away. Any bytes are a slot, and a
+        // clock. A block is of one base, whose only references to slots and to clocks are `self`'s and `clocks`', both borrowed.
+        unsafe { Some((&mut (*ev).slot, &mut (*ev).clock)) }
     }
 }
 

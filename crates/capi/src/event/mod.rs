@@ -12,6 +12,7 @@ mod fields;
 mod once;
 mod owners;
 mod pending;
+mod slab;
 
 use std::ffi::{c_int, c_short, c_void};
 use std::ptr;
@@ -89,12 +90,15 @@ fn tell_freed(function: &'static str) {
 
 #[inline]
 pub(crate) fn nanoseconds(tv: &timeval) -> u64 {
+    short_nanoseconds(tv).unwrap_or_else(|| saturated(tv))
+}
+
+/// As [`nanoseconds`], unless that is very long or below nothing.
+#[inline(always)]
+fn short_nanoseconds(tv: &timeval) -> Option<u64> {
     let (seconds, micros) = (tv.tv_sec as u64, shared_timeout::micros(tv) as u64);
     // Negative numbers are large ones here.
-    if (seconds | micros) >> 32 == 0 {
-        return seconds * 1_000_000_000 + micros * 1000;
-    }
-    saturated(tv)
+    ((seconds | micros) >> 32 == 0).then(|| seconds * 1_000_000_000 + micros * 1000)
 }
 
 #[cold]
@@ -209,6 +213,22 @@ unsafe fn note(ev: *mut event, key: Option<ferrevent_core::EventKey>, standing: 
     unsafe {
         (*ev).ev_evcallback.key = key.map_or(0, |key| slotmap::Key::data(&key).as_ffi());
         (*ev).ev_evcallback.evcb_flags = flags;
+    }
+}
+
+/// What the base of an event has in it, if [nothing stands against](event_base::clear) a short way.
+///
+/// # Safety
+/// `ev` is NULL or initialised. No user code runs while the result is used, and nobody else asks the base for it.
+#[inline(always)]
+unsafe fn clear_base_of<'a>(ev: *mut event) -> Option<&'a mut Inner> {
+    // SAFETY: by this function's contract; the base of an event is one, freed or not.
+    unsafe {
+        let base = ev.as_ref()?.ev_base;
+        if base.is_null() {
+            return None;
+        }
+        event_base::clear(base)
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ferrevent_core::Place;
 
 use super::block::{BLOCK_SIZE, Block};
+use super::slab::Slabs;
 use crate::abi::event;
 use crate::base::event_base;
 
@@ -38,15 +39,35 @@ pub(crate) struct Found {
 }
 
 /// By the addresses of the blocks. While it is held, a base's lock may be taken, but not the other way round.
-pub(crate) struct Owners(BTreeMap<usize, Owner>);
+pub(crate) struct Owners {
+    list: BTreeMap<usize, Owner>,
+    slabs: Slabs,
+}
 
-static OWNERS: Mutex<Owners> = Mutex::new(Owners(BTreeMap::new()));
+static OWNERS: Mutex<Owners> = Mutex::new(Owners {
+    list: BTreeMap::new(),
+    slabs: Slabs::new(),
+});
 
 pub(crate) fn owners() -> MutexGuard<'static, Owners> {
     OWNERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Owners {
+    /// Memory for a block; `None` if there is none.
+    pub(crate) fn allocate(&mut self) -> Option<Block> {
+        Block::allocate(&mut self.slabs, self.list.len())
+    }
+
+    /// Gives memory back that no base has got.
+    ///
+    /// # Safety
+    /// Nobody uses it.
+    pub(crate) unsafe fn discard(&mut self, block: Block) {
+        // SAFETY: by this function's contract.
+        unsafe { block.release(&mut self.slabs) };
+    }
+
     pub(crate) fn insert(&mut self, block: Block, base: *mut event_base, number: u32) {
         let owner = Owner {
             block,
@@ -54,7 +75,7 @@ impl Owners {
             number,
             in_use: 0,
         };
-        self.0.insert(block.address(), owner);
+        self.list.insert(block.address(), owner);
         for pages in pages_of(block) {
             pages.fetch_add(1, Ordering::Relaxed);
         }
@@ -65,12 +86,12 @@ impl Owners {
     /// # Safety
     /// Nobody uses the block or one of its events.
     pub(crate) unsafe fn release(&mut self, block: Block) {
-        self.0.remove(&block.address());
+        self.list.remove(&block.address());
         for pages in pages_of(block) {
             pages.fetch_sub(1, Ordering::Relaxed);
         }
         // SAFETY: by this function's contract.
-        unsafe { block.release() };
+        unsafe { block.release(&mut self.slabs) };
     }
 
     /// The base of a block is freed, of whose events those in `in_use` are still the program's.
@@ -82,7 +103,7 @@ impl Owners {
             // SAFETY: by this function's contract.
             return unsafe { self.release(block) };
         }
-        if let Some(owner) = self.0.get_mut(&block.address()) {
+        if let Some(owner) = self.list.get_mut(&block.address()) {
             owner.base = ptr::null_mut();
             owner.in_use = in_use;
         }
@@ -90,7 +111,7 @@ impl Owners {
 
     /// Where an event is, if it is in a block.
     pub(crate) fn find(&self, ev: *const event) -> Option<Found> {
-        let owner = self.0.range(..=ev.addr()).next_back()?.1;
+        let owner = self.list.range(..=ev.addr()).next_back()?.1;
         let position = owner.block.position(ev.addr())?;
         Some(Found {
             block: owner.block,
@@ -105,7 +126,7 @@ impl Owners {
     /// # Safety
     /// Nobody uses the event any more.
     pub(crate) unsafe fn free_orphan(&mut self, block: Block, position: u32) {
-        let Some(owner) = self.0.get_mut(&block.address()) else {
+        let Some(owner) = self.list.get_mut(&block.address()) else {
             return;
         };
         owner.in_use &= !(1 << position);

@@ -8,8 +8,8 @@ use ferrevent_sys::{monotonic, realtime};
 use libc::timeval;
 
 use super::{
-    EVLIST_ACTIVE, base_of, is_finalizing, known_key, may_be_known, nanoseconds, note, spec_of,
-    tell_no_base, timeval_of,
+    EVLIST_ACTIVE, EVLIST_INIT, EVLIST_TIMEOUT, base_of, clear_base_of, is_finalizing, known_key,
+    may_be_known, nanoseconds, note, short_nanoseconds, spec_of, tell_no_base, timeval_of,
 };
 use crate::abi::event;
 use crate::base::{Address, Inner, event_base, key_of, wait_for_callback};
@@ -21,7 +21,47 @@ use crate::debug;
 /// `ev` is initialised and its base live; `tv` is NULL or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int {
-    // SAFETY: by this function's contract; no user code runs in the closure.
+    // SAFETY: by this function's contract.
+    unsafe { if add_at_once(ev, tv) { 0 } else { add(ev, tv) } }
+}
+
+/// The short way, for an event that `event_new` has made. Returns whether it was one.
+#[inline(always)]
+unsafe fn add_at_once(ev: *mut event, tv: *const timeval) -> bool {
+    // SAFETY: the caller's `ev` is initialised, its `tv` NULL or valid. No user code runs in here.
+    unsafe {
+        let Some(inner) = clear_base_of(ev) else {
+            return false;
+        };
+        let key = key_of((*ev).ev_evcallback.key);
+        let Some(tv) = tv.as_ref() else {
+            return key.is_some_and(|key| inner.core.waits(key, Address(ev)));
+        };
+        if is_finalizing(ev) {
+            return false;
+        }
+        let Some(timeout) = short_nanoseconds(tv) else {
+            return false;
+        };
+        if !inner.core.has_pass_time() {
+            return false;
+        }
+        if let Some(key) = key {
+            return inner.core.move_timed(key, Address(ev), timeout);
+        }
+        let Some(key) = inner.core.add_timed(spec_of(ev), timeout) else {
+            return false;
+        };
+        (*ev).ev_evcallback.key = slotmap::Key::data(&key).as_ffi();
+        (*ev).ev_evcallback.evcb_flags = EVLIST_INIT | EVLIST_TIMEOUT;
+        true
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn add(ev: *mut event, tv: *const timeval) -> c_int {
+    // SAFETY: as `event_add`; no user code runs in the closure.
     unsafe {
         let Some(base) = base_of(ev, "event_add") else {
             return -1;
@@ -93,8 +133,16 @@ fn complain(inner: &mut Inner, error: &AddError, fd: c_int) {
 /// `ev` is initialised.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn event_del(ev: *mut event) -> c_int {
-    // SAFETY: by this function's contract.
+    // SAFETY: by this function's contract; no user code runs in here. A base without locks has no other thread to wait for.
     unsafe {
+        if let Some(inner) = clear_base_of(ev)
+            && let Some(key) = key_of((*ev).ev_evcallback.key)
+            && inner.core.del_timed(key, Address(ev))
+        {
+            (*ev).ev_evcallback.key = 0;
+            (*ev).ev_evcallback.evcb_flags = EVLIST_INIT;
+            return 0;
+        }
         let wait = !ev.is_null() && (*ev).ev_events & What::FINALIZE.bits() as c_short == 0;
         del(ev, wait)
     }
@@ -121,7 +169,7 @@ pub unsafe extern "C" fn event_del_noblock(ev: *mut event) -> c_int {
 }
 
 /// Takes the event off its base. An idle event's base is not touched: it may be gone.
-#[inline]
+#[inline(never)]
 pub(crate) unsafe fn del(ev: *mut event, wait: bool) -> c_int {
     if ev.is_null() {
         return -1;
@@ -200,7 +248,28 @@ pub unsafe extern "C" fn event_remove_timer(ev: *mut event) -> c_int {
 /// `ev` is initialised and its base live.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn event_active(ev: *mut event, what: c_int, calls: c_short) {
-    // SAFETY: by this function's contract.
+    // SAFETY: by this function's contract; no user code runs in here.
+    unsafe {
+        if let Some(inner) = clear_base_of(ev)
+            && (*ev).ev_evcallback.key == 0
+            && !is_finalizing(ev)
+        {
+            let what = What::from_bits_truncate(what as u16);
+            let times = u16::try_from(calls).unwrap_or(0);
+            if let Some(key) = inner.core.activate_idle(spec_of(ev), what, times) {
+                (*ev).ev_evcallback.key = slotmap::Key::data(&key).as_ffi();
+                (*ev).ev_evcallback.evcb_flags |= EVLIST_ACTIVE;
+                return;
+            }
+        }
+        activate(ev, what, calls);
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn activate(ev: *mut event, what: c_int, calls: c_short) {
+    // SAFETY: as `event_active`.
     unsafe {
         let Some(base) = base_of(ev, "event_active") else {
             return;

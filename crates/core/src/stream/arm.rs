@@ -63,7 +63,7 @@ impl<H: Host> Core<H> {
             stream.side_mut(side).armed = true;
             stream.write_first = side == Side::Write;
             // What is over another bufferevent waits for nothing by itself.
-            self.pending += usize::from(stream.lower().is_none());
+            self.waiting += usize::from(stream.lower().is_none());
         }
         self.restart_stream_timer(key, side);
         let stream = &mut self.streams[key];
@@ -100,16 +100,15 @@ impl<H: Host> Core<H> {
         let half = stream.side_mut(side);
         if half.armed {
             half.armed = false;
-            self.pending -= counts;
+            self.waiting -= counts;
         }
         let half = self.streams[key].side_mut(side);
-        let (timer, mut node) = (half.timer.take(), half.node);
-        half.node = NO_NODE;
+        let timer = half.timer.take();
         if let Some(timer) = timer {
             self.timers.remove(timer);
             self.count_layer_timer(key, false);
         }
-        self.remove_active(&mut node);
+        self.unqueue(key, side);
         if let Some(below) = below
             && side == Side::Read
         {
@@ -142,14 +141,26 @@ impl<H: Host> Core<H> {
     /// Takes back a timeout that has passed but has not been told yet, as `event_add` does it: the user starts it
     /// anew. Returns whether there was one.
     pub(super) fn take_back_timeout(&mut self, key: StreamKey, side: Side) -> bool {
-        let half = self.streams[key].side_mut(side);
-        let passed =
-            half.node != NO_NODE && matches!(self.active.item(half.node), Item::TimedOut(..));
+        let half = self.streams[key].side(side);
+        let passed = half.node != NO_NODE
+            && matches!(
+                self.active.item(half.queue, half.node),
+                Some(Item::TimedOut(..))
+            );
         if passed {
-            let mut node = std::mem::replace(&mut half.node, NO_NODE);
-            self.remove_active(&mut node);
+            self.unqueue(key, side);
         }
         passed
+    }
+
+    /// Takes the direction out of the active queue, if it is there.
+    fn unqueue(&mut self, key: StreamKey, side: Side) {
+        let half = self.streams[key].side_mut(side);
+        let node = std::mem::replace(&mut half.node, NO_NODE);
+        if node != NO_NODE {
+            let queue = half.queue;
+            self.remove_active(queue, node);
+        }
     }
 
     pub(super) fn set_stream_timer(&mut self, key: StreamKey, side: Side) {
@@ -188,10 +199,8 @@ impl<H: Host> Core<H> {
             return;
         }
         if runs {
-            self.pending += 1;
             self.timed_only += 1;
         } else {
-            self.pending -= 1;
             self.timed_only -= 1;
         }
     }

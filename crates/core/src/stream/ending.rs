@@ -95,7 +95,6 @@ impl<H: Host> Core<H> {
 
     /// The deadline of an end has passed.
     pub(crate) fn expire_ending(&mut self, key: StreamKey) {
-        self.pending -= 1;
         self.timed_only -= 1;
         let Some(ending) = self.ending_mut(key) else {
             return;
@@ -175,7 +174,6 @@ impl<H: Host> Core<H> {
         let Some(ending) = ending else { return };
         if let Some(timer) = ending.timer {
             self.timers.remove(timer);
-            self.pending -= 1;
             self.timed_only -= 1;
         }
         if let Some(below) = self.streams.get(key).and_then(|s| s.below().or(s.lower())) {
@@ -192,7 +190,6 @@ impl<H: Host> Core<H> {
             return false;
         }
         let timer = patience.map(|patience| {
-            self.pending += 1;
             self.timed_only += 1;
             self.timers
                 .insert(now.saturating_add(patience), TimerOwner::Ending(key))

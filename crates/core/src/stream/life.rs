@@ -161,6 +161,7 @@ impl Half {
             ready: side == Side::Write,
             watched: false,
             node: NO_NODE,
+            queue: 0,
             timer: None,
         }
     }

@@ -262,7 +262,10 @@ pub(crate) enum Connecting {
 /// Half of a bufferevent.
 #[derive(Debug)]
 pub(crate) struct Half {
+    /// Where it is in the active queue.
     node: NodeId,
+    /// With which priority it was put there.
+    queue: u8,
     timer: Option<TimerId>,
     suspended: Suspend,
     /// Enabled, not suspended, and (writing) with something to do: libevent's "event is pending".
@@ -271,6 +274,14 @@ pub(crate) struct Half {
     ready: bool,
     /// The driver is to watch this direction.
     watched: bool,
+}
+
+impl Half {
+    /// It stands in the active queue of this priority.
+    fn queued(&mut self, priority: u8, node: NodeId) {
+        self.queue = priority;
+        self.node = node;
+    }
 }
 
 /// What the user has set for one direction.
@@ -366,6 +377,11 @@ impl<S> Stream<S> {
     /// The enabled directions (`bufferevent_get_enabled`).
     pub fn enabled(&self) -> Dirs {
         self.enabled
+    }
+
+    /// A direction stands elsewhere in the active queue.
+    pub(crate) fn requeued(&mut self, side: Side, node: NodeId) {
+        self.side_mut(side).node = node;
     }
 
     /// Its priority (`bufferevent_get_priority`).

@@ -273,7 +273,6 @@ impl<H: Host> Core<H> {
 
     /// The tick has come that a bufferevent waited for.
     pub(crate) fn refill_stream(&mut self, key: StreamKey) {
-        self.pending -= 1;
         self.timed_only -= 1;
         if let Some(rate) = self.rate_mut(key, false) {
             rate.timer = None;
@@ -458,7 +457,6 @@ impl<H: Host> Core<H> {
 
     /// The tick has come that a group waited for.
     pub(crate) fn refill_group(&mut self, key: GroupKey) {
-        self.pending -= 1;
         self.timed_only -= 1;
         if let Some(group) = self.groups.get_mut(key) {
             group.timer = None;
@@ -526,7 +524,6 @@ impl<H: Host> Core<H> {
     ) -> Option<TimerId> {
         match (timer, deadline) {
             (None, Some(deadline)) => {
-                self.pending += 1;
                 self.timed_only += 1;
                 Some(self.timers.insert(deadline, owner))
             }
@@ -544,7 +541,6 @@ impl<H: Host> Core<H> {
     fn stop_refill(&mut self, timer: Option<TimerId>) {
         if let Some(timer) = timer {
             self.timers.remove(timer);
-            self.pending -= 1;
             self.timed_only -= 1;
         }
     }

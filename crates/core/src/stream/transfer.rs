@@ -58,7 +58,7 @@ impl<H: Host> Core<H> {
         if self.streams[key].set_for(Side::Read).mark.high != 0 {
             self.weigh_input(key);
         }
-        self.run.just_read = Some(key);
+        self.run.note_read(key);
         let stream = &self.streams[key];
         let half = stream.side(Side::Read);
         let enough = stream.len(Side::Read) >= stream.set_for(Side::Read).mark.low;
@@ -266,8 +266,9 @@ impl<H: Host> Core<H> {
     pub(super) fn push_ready(&mut self, key: StreamKey, side: Side) {
         let stream = &mut self.streams[key];
         if stream.side(side).node == NO_NODE {
-            let node = self.active.push(stream.priority, Item::Ready(key, side));
-            stream.side_mut(side).node = node;
+            let priority = stream.priority;
+            let node = self.active.push(priority, Item::Ready(key, side));
+            stream.side_mut(side).queued(priority, node);
         }
     }
 
@@ -281,7 +282,10 @@ impl<H: Host> Core<H> {
         self.count_layer_timer(key, false);
         let half = self.streams[key].side_mut(side);
         if half.armed && half.node == NO_NODE {
-            half.node = self.active.push(priority, Item::TimedOut(key, side));
+            half.queued(
+                priority,
+                self.active.push(priority, Item::TimedOut(key, side)),
+            );
         } else {
             // What became ready in the same pass wins; it may turn out to be nothing, and then the time runs on.
             self.restart_stream_timer(key, side);
