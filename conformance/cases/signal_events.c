@@ -319,3 +319,33 @@ CASE(signal_moves_to_another_base) {
     event_base_free(first);
     event_base_free(second);
 }
+
+/* What has arrived is not lost when the last event of the signal goes for a moment; without one it goes nowhere. */
+CASE(signal_that_came_before_its_last_event_went) {
+    struct event_base *base = new_base();
+    struct event *event = new_event(base, SIGUSR1, EV_SIGNAL | EV_PERSIST, traced, "signal");
+    struct event *other = new_event(base, SIGUSR1, EV_SIGNAL | EV_PERSIST, traced, "other");
+    CHECK(event_add(event, NULL) == 0);
+    raise(SIGUSR1);
+    raise(SIGUSR1);
+    CHECK(event_del(event) == 0 && event_add(event, NULL) == 0);
+    step("added again");
+    settle(base);
+    raise(SIGUSR1);
+    CHECK(event_del(event) == 0 && event_add(other, NULL) == 0);
+    step("another");
+    settle(base);
+    raise(SIGUSR1);
+    CHECK(event_del(other) == 0);
+    struct event *timer = new_event(base, -1, 0, traced, "timer");
+    CHECK(add_ms(timer, 0) == 0);
+    step("none");
+    settle(base);
+    CHECK(event_add(event, NULL) == 0);
+    step("too late");
+    settle(base);
+    event_free(event);
+    event_free(other);
+    event_free(timer);
+    event_base_free(base);
+}

@@ -103,7 +103,8 @@ impl SignalInbox {
         Ok(())
     }
 
-    /// Ends a subscription; what has arrived and was not drained is forgotten. Does nothing if there is none.
+    /// Ends a subscription. What has arrived before is still drained: whoever subscribes again at once misses nothing. Does
+    /// nothing if there is no subscription.
     ///
     /// # Errors
     /// What the system says when the previous disposition cannot be restored; the subscription has ended all the same.
@@ -122,8 +123,6 @@ impl SignalInbox {
             Ok(())
         };
         slot.wanted.fetch_and(!bit, Ordering::SeqCst);
-        slot.arrived.fetch_and(!bit, Ordering::SeqCst);
-        slot.counts[signo as usize].store(0, Ordering::SeqCst);
         result
     }
 
