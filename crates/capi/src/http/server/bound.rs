@@ -8,7 +8,7 @@ use std::ptr;
 use ferrevent_sys::{Address, Listen, Mode};
 use libc::{addrinfo, sockaddr};
 
-use super::{evhttp, serve};
+use super::{accept, evhttp};
 use crate::abi::evutil_socket_t;
 use crate::base::current;
 use crate::listener::{
@@ -198,7 +198,7 @@ unsafe extern "C" fn on_accept(
     // SAFETY: the listener calls this as long as the server has it; the address has as many bytes.
     unsafe {
         let address = std::slice::from_raw_parts(address.cast::<u8>(), len);
-        serve::accept(http.cast(), evconnlistener_get_base(listener), fd, address);
+        accept::accept(http.cast(), evconnlistener_get_base(listener), fd, address);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Servers.
 //!
 //! * this file: what a server is, and its settings;
-//! * `bound`: what it listens on, and accepting;
+//! * `bound`: what it listens on; `accept`: a new connection;
 //! * `hosts`: virtual hosts, aliases, and whose callback a request is for;
 //! * `serve`: reading requests and what becomes of them;
 //! * `reply`: answering.
@@ -10,6 +10,7 @@
 
 #![allow(non_camel_case_types, reason = "these are C's names")]
 
+mod accept;
 mod bound;
 mod hosts;
 mod reply;
@@ -18,6 +19,7 @@ mod serve;
 pub use bound::*;
 pub use hosts::*;
 pub use reply::*;
+use serve::leave;
 pub(super) use serve::{Served, abandon, end};
 
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -28,7 +30,7 @@ use ferrevent_http::{Limits, Method};
 use libc::{ssize_t, timeval};
 
 use super::bytes;
-use super::connection::{evhttp_connection, evhttp_connection_free, in_seconds};
+use super::connection::{self, evhttp_connection, evhttp_connection_free, in_seconds};
 use crate::abi::{bufferevent, evhttp_request_cb};
 use crate::base::event_base;
 
@@ -147,9 +149,14 @@ pub unsafe extern "C" fn evhttp_free(http: *mut evhttp) {
             evhttp_del_accept_socket(http, bound);
         }
         while let Some(&evcon) = (*http).connections.last() {
+            let _hold = connection::Hold::new(evcon);
             evhttp_connection_free(evcon);
-            // One whose close callback is what frees the server has left the list of its own accord only later.
+            // One whose close callback has called this is not free yet: it must not come back to the server.
+            leave(evcon);
             forget(http, evcon);
+        }
+        if !(*http).parent.is_null() {
+            evhttp_remove_virtual_host((*http).parent, http);
         }
         while let Some((_, host)) = (*http).hosts.pop() {
             (*host).parent = ptr::null_mut();

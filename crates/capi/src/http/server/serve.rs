@@ -1,33 +1,26 @@
 //! A connection of a server's: reading requests, and what becomes of them.
 
-use std::ffi::{CString, c_short, c_void};
-use std::net::IpAddr;
+use std::ffi::{c_short, c_void};
 use std::ptr;
 
-use ferrevent_core::Options;
 use ferrevent_http::server::{CONTINUE, Connection, Next, Refusal};
 use ferrevent_http::{Method, Step, Version};
-use ferrevent_sys::Address;
 use libc::c_int;
 
 use super::reply::{not_found, send_refusal};
-use super::{Hold as ServerHold, callback_for, evhttp, evhttp_send_error, forget};
-use crate::abi::{bufferevent, evhttp_request, evutil_socket_t};
-use crate::base::event_base;
+use super::{callback_for, evhttp, evhttp_send_error, forget};
+use crate::abi::{bufferevent, evhttp_request};
 use crate::buffer::content::{evbuffer_add, evbuffer_drain, evbuffer_get_length};
 use crate::buffer::moves::evbuffer_remove_buffer;
 use crate::buffer::{self, evbuffer};
-use crate::bufferevent::{
-    bufferevent_disable, bufferevent_enable, bufferevent_free, bufferevent_get_underlying,
-    bufferevent_setcb, bufferevent_setfd, bufferevent_socket_new,
-};
+use crate::bufferevent::{bufferevent_disable, bufferevent_enable, bufferevent_setcb};
 use crate::http::connection::{
     self, Hold, Role, Unsent, evhttp_connection, evhttp_connection_free,
 };
 use crate::http::headers;
 use crate::http::request::{self, OWN_CONNECTION, PROXY_REQUEST, REQUEST, dismiss, set_string};
 
-const EV_READ: c_short = 2;
+pub(super) const EV_READ: c_short = 2;
 
 const EVENT_EOF: c_short = 0x10;
 const EVENT_ERROR: c_short = 0x20;
@@ -90,23 +83,10 @@ pub(super) unsafe fn is_served(evcon: *mut evhttp_connection) -> bool {
     matches!(unsafe { &(*evcon).role }, Role::Server(_))
 }
 
-/// A client has connected.
-///
-/// # Safety
-/// `http` is live, `base` is that of its listener, and `fd` is this function's.
-pub(super) unsafe fn accept(
-    http: *mut evhttp,
-    base: *mut event_base,
-    fd: evutil_socket_t,
-    address: &[u8],
-) {
-    // SAFETY: by this function's contract. The server is held while the program makes a bufferevent.
-    unsafe {
-        let bev = match make_bufferevent(http, base, fd) {
-            Some(bev) => bev,
-            None => return ferrevent_sys::close(fd),
-        };
-        let served = Served {
+impl Served {
+    /// A new one, which waits for a request.
+    pub(super) fn new(http: *mut evhttp) -> Self {
+        Self {
             http,
             protocol: Connection::new(),
             request: ptr::null_mut(),
@@ -116,78 +96,18 @@ pub(super) unsafe fn accept(
             writing: false,
             running: false,
             ended: false,
-        };
-        let role = Role::Server(Box::new(served));
-        let evcon = connection::new(base, bev, peer(address), role);
-        (*http).connections.push(evcon);
-        (*evcon).limits = (*http).limits;
-        if (*http).lingering {
-            (*evcon).flags |= connection::LINGERING_CLOSE;
-        }
-        connection::apply_limits(evcon);
-        if let Some(timeout) = (*http).timeout {
-            connection::set_timeout(evcon, Some(timeout));
-        }
-        let (read, write, event) = (Some(on_read as _), Some(on_write as _), Some(on_event as _));
-        bufferevent_setcb(bev, read, write, event, evcon.cast());
-        let _hold = Hold::new(evcon);
-        if bufferevent_enable(bev, EV_READ) < 0 && !_hold.is_gone() {
-            evhttp_connection_free(evcon);
         }
     }
 }
 
-/// `None` if there can be none, or the program has freed the server instead.
-unsafe fn make_bufferevent(
-    http: *mut evhttp,
-    base: *mut event_base,
-    fd: evutil_socket_t,
-) -> Option<*mut bufferevent> {
-    // SAFETY: the caller's server is live, and held over the program's function.
-    unsafe {
-        if let Some(make) = (*http).bev_cb {
-            let hold = ServerHold::new(http);
-            let bev = make(base, (*http).bev_cb_arg);
-            if hold.is_gone() {
-                if !bev.is_null() {
-                    bufferevent_free(bev);
-                }
-                return None;
-            }
-            if !bev.is_null() {
-                bufferevent_setfd(bottom(bev), fd);
-                return Some(bev);
-            }
-        }
-        let bev =
-            bufferevent_socket_new(base, fd, c_int::from(Options::CLOSE_ON_FREE.bits() as u8));
-        (!bev.is_null()).then_some(bev)
-    }
-}
-
-/// The bufferevent that everything else stands on.
-unsafe fn bottom(bev: *mut bufferevent) -> *mut bufferevent {
-    // SAFETY: the caller's bufferevent is live, and with it what is below.
-    let below = unsafe { bufferevent_get_underlying(bev) };
-    match below.is_null() {
-        true => bev,
-        // SAFETY: as above.
-        false => unsafe { bottom(below) },
-    }
-}
-
-/// The other end as text. What has no address of the internet is this host.
-fn peer(address: &[u8]) -> (CString, u16) {
-    let ip = Address::from_bytes(address).and_then(|address| address.ip());
-    let Some(ip) = ip else {
-        return (c"localhost".to_owned(), 0);
-    };
-    let text = match ip.ip() {
-        IpAddr::V4(host) => host.to_string(),
-        IpAddr::V6(host) => host.to_string(),
-    };
-    // There is no zero byte in an address.
-    (CString::new(text).unwrap_or_default(), ip.port())
+/// Has the bufferevent of a new connection call it.
+///
+/// # Safety
+/// `evcon` is live.
+pub(super) unsafe fn set_callbacks(evcon: *mut evhttp_connection) {
+    let (read, write, event) = (Some(on_read as _), Some(on_write as _), Some(on_event as _));
+    // SAFETY: by this function's contract.
+    unsafe { bufferevent_setcb((*evcon).bev, read, write, event, evcon.cast()) };
 }
 
 unsafe extern "C" fn on_read(_bev: *mut bufferevent, evcon: *mut c_void) {
@@ -473,14 +393,26 @@ pub(in crate::http) unsafe fn abandon(evcon: *mut evhttp_connection, req: *mut e
     }
 }
 
+/// The server goes.
+///
+/// # Safety
+/// `evcon` is held.
+pub(super) unsafe fn leave(evcon: *mut evhttp_connection) {
+    // SAFETY: by this function's contract.
+    unsafe { served(evcon).http = ptr::null_mut() };
+}
+
 /// The connection goes, and its request with it.
 ///
 /// # Safety
 /// `evcon` is held.
 pub(in crate::http) unsafe fn end(evcon: *mut evhttp_connection) {
-    // SAFETY: by this function's contract; the server is live as long as it has connections.
+    // SAFETY: by this function's contract; a server that goes has left its connections before.
     unsafe {
-        forget(served(evcon).http, evcon);
+        let http = served(evcon).http;
+        if !http.is_null() {
+            forget(http, evcon);
+        }
         let req = std::mem::replace(&mut served(evcon).request, ptr::null_mut());
         if !req.is_null() {
             dismiss(req);
