@@ -86,6 +86,7 @@ impl Programs {
             ("echo_bufferevent", &["event"]),
             ("echo_epoll", &[]),
             ("echo_pair", &["event"]),
+            ("http_pair", &["event"]),
             ("load", &[]),
         ] {
             compile_c(

@@ -14,10 +14,15 @@ const FEW: u64 = 1_000;
 const MANY: u64 = 11_000;
 const CONNECTIONS: u64 = 100;
 
+/// The client of `http_pair` sends and receives.
+const CALLS_OF_CLIENT: u64 = 2;
+
 pub(super) fn run(programs: &Programs) -> Result<(), String> {
     apt_install(&["strace"]).map_err(|e| e.to_string())?;
     let [pair_libevent, pair_ferrevent] = [Contestant::Libevent, Contestant::Ferrevent]
-        .map(|on| each(|messages| round_trips(programs, on, messages)));
+        .map(|on| each(|messages| round_trips(programs, "echo_pair", on, messages)));
+    let [http_libevent, http_ferrevent] = [Contestant::Libevent, Contestant::Ferrevent]
+        .map(|on| each(|messages| round_trips(programs, "http_pair", on, messages)));
     let [busy_epoll, busy_libevent, busy_ferrevent] =
         Contestant::ALL.map(|on| each(|messages| served(programs, on, messages)));
     let mut page = String::from(
@@ -34,6 +39,11 @@ pub(super) fn run(programs: &Programs) -> Result<(), String> {
         "| echo by a server with {CONNECTIONS} busy connections | {:.2} | {:.2} | {:.2} |",
         busy_libevent?, busy_ferrevent?, busy_epoll?,
     );
+    let _ = writeln!(
+        page,
+        "| HTTP request on a kept connection, with the client's {CALLS_OF_CLIENT} | {:.2} | {:.2} | |",
+        http_libevent?, http_ferrevent?,
+    );
     save("syscalls.md", &page)?;
     println!("{page}");
     Ok(())
@@ -45,15 +55,20 @@ fn each(count: impl Fn(u64) -> Result<u64, String>) -> Result<f64, String> {
     Ok(calls as f64 / (MANY - FEW) as f64)
 }
 
-fn round_trips(programs: &Programs, on: Contestant, messages: u64) -> Result<u64, String> {
+fn round_trips(
+    programs: &Programs,
+    program: &str,
+    on: Contestant,
+    messages: u64,
+) -> Result<u64, String> {
     let counts = programs
         .dir
         .join(format!("strace-{}.txt", std::process::id()));
-    let mut command = traced(programs, "echo_pair", on, &counts);
+    let mut command = traced(programs, program, on, &counts);
     let output = run_limited(command.arg(format!("msgs={messages}")), LIMIT)?;
     if !output.status.success() {
         return Err(format!(
-            "echo_pair: {}",
+            "{program}: {}",
             String::from_utf8_lossy(&output.stderr)
         ));
     }
@@ -116,7 +131,8 @@ mod tests {
     fn a_message_costs_few_system_calls() {
         apt_install(&["gcc", "libc6-dev", "libevent-dev", "strace"]).unwrap();
         let programs = Programs::build().unwrap();
-        let pair = |on| each(|messages| round_trips(&programs, on, messages)).unwrap();
+        let pair = |on| each(|messages| round_trips(&programs, "echo_pair", on, messages)).unwrap();
+        let http = |on| each(|messages| round_trips(&programs, "http_pair", on, messages)).unwrap();
         let busy = |on| each(|messages| served(&programs, on, messages)).unwrap();
         // The count itself is checked on what is known.
         assert!((13.5..14.5).contains(&pair(Contestant::Libevent)));
@@ -127,6 +143,8 @@ mod tests {
             calls <= 6.0,
             "{calls} for a round trip between two bufferevents"
         );
+        let calls = http(Contestant::Ferrevent) - CALLS_OF_CLIENT as f64;
+        assert!(calls <= 3.1, "{calls} for a request on a kept connection");
         let calls = busy(Contestant::Ferrevent);
         assert!(
             calls <= 2.2,
