@@ -1,7 +1,7 @@
 //! `struct evhttp_connection`: what the two sides share.
 //!
 //! A connection is freed by the program, in any callback, or by its side when it has ended. Its memory stays as long as
-//! a call that has begun on it ([`Hold`]); whoever has called the program looks at [`Hold::is_gone`] before anything
+//! a call that has begun on it (`Hold`); whoever has called the program looks at `Hold::is_gone` before anything
 //! else.
 
 #![allow(non_camel_case_types, reason = "these are C's names")]

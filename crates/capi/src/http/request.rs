@@ -1,7 +1,7 @@
 //! `struct evhttp_request`: what both sides have of a request.
 //!
 //! A request belongs to its connection, to the program ([`evhttp_request_own`], or before it is made), or to nobody any
-//! more. Its memory stays as long as a call of the program's code that was given it ([`Hold`]).
+//! more. Its memory stays as long as a call of the program's code that was given it (`Hold`).
 
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::MaybeUninit;

@@ -6,7 +6,7 @@
 //! * `serve`: reading requests and what becomes of them;
 //! * `reply`: answering.
 //!
-//! A server may be freed in any callback. Its memory stays as long as a call that has begun on it ([`Hold`]).
+//! A server may be freed in any callback. Its memory stays as long as a call that has begun on it (`Hold`).
 
 #![allow(non_camel_case_types, reason = "these are C's names")]
 
