@@ -29,6 +29,7 @@ const HEADERS: &[(&str, &str)] = &[
     ("event2/thread.h", "thread_"),
     ("event2/http.h", "http_"),
     ("event2/http_compat.h", "http_"),
+    ("event2/rpc.h", "rpc_"),
     ("event2/tag.h", "tag_"),
     ("event2/util.h", "util_"),
 ];

@@ -24,6 +24,7 @@ pub mod listener;
 mod lock;
 pub mod log;
 pub mod memory;
+pub mod rpc;
 pub mod shared_timeout;
 pub mod tag;
 pub mod thread;

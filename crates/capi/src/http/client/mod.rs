@@ -127,6 +127,15 @@ unsafe fn client<'a>(evcon: *mut evhttp_connection) -> &'a mut Client {
     unsafe { side(evcon).unwrap_or_else(|| unreachable!("a client's connection stays one")) }
 }
 
+/// Whether it has no requests.
+///
+/// # Safety
+/// `evcon` is live.
+pub(crate) unsafe fn is_free(evcon: *mut evhttp_connection) -> bool {
+    // SAFETY: by this function's contract.
+    unsafe { side(evcon) }.is_some_and(|client| client.requests.is_empty())
+}
+
 /// `evhttp_connection_base_new`
 ///
 /// # Safety
