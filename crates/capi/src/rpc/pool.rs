@@ -1,7 +1,7 @@
 //! The connections for calls.
 //!
 //! Each carries one call at a time; the other calls wait. A pool may be freed in any callback. Its memory stays as long as a
-//! call that has begun on it ([`Hold`]).
+//! call that has begun on it (`Hold`).
 
 use std::collections::VecDeque;
 use std::ffi::c_int;
