@@ -231,3 +231,41 @@ CASE(http_connection_settings) {
     exchange(&server, LAST);
     stop(&server);
 }
+
+static void own_read(struct bufferevent *bev, void *arg) {
+    (void)arg;
+    say("the program's callback, %zu bytes", evbuffer_get_length(bufferevent_get_input(bev)));
+}
+
+static void take_over(struct server *server, struct evhttp_request *req) {
+    struct evhttp_connection *evcon = watched(server, req);
+    struct bufferevent *bev = evhttp_connection_get_bufferevent(evcon);
+    bufferevent_setcb(bev, own_read, NULL, NULL, server);
+    bufferevent_enable(bev, EV_READ);
+    server->kept = req;
+}
+
+/* The program has callbacks of its own while a request waits; the server's are back with the answer. */
+CASE(http_callbacks_of_the_program) {
+    static struct wire wire;
+    struct server server;
+    serve(&server);
+    server.reply = take_over;
+    for (int parts = 0; parts < 2; parts++) {
+        ask(&server, &wire, GET("/a"));
+        server.reply = NULL;
+        if (parts) {
+            evhttp_send_reply_start(server.kept, HTTP_OK, NULL);
+            evhttp_send_reply_end(server.kept);
+        } else
+            answer(server.kept);
+        wire_until(&wire, parts ? "0\r\n\r\n" : "ok", 1);
+        wire_show(&wire);
+        wire_send(&wire, LAST);
+        wire_to_end(&wire);
+        wire_show(&wire);
+        wire_close(&wire);
+        server.reply = take_over;
+    }
+    stop(&server);
+}

@@ -303,6 +303,12 @@ static void large(struct server *server, struct evhttp_request *req) {
             evhttp_send_reply_chunk(req, body);
         }
         evhttp_send_reply_end(req);
+    } else if (strcmp(evhttp_request_get_uri(req), "/file") == 0) {
+        FILE *file = tmpfile();
+        CHECK(file && fwrite(bytes, 1, LENGTH, file) == LENGTH && fflush(file) == 0);
+        CHECK(evbuffer_add_file(body, dup(fileno(file)), 0, LENGTH) == 0);
+        fclose(file);
+        evhttp_send_reply(req, HTTP_OK, NULL, body);
     } else {
         evbuffer_add(body, bytes, LENGTH);
         evhttp_send_reply(req, HTTP_OK, NULL, body);
@@ -342,7 +348,7 @@ static void sink_readable(evutil_socket_t fd, short what, void *arg) {
 }
 
 CASE(http_large_replies) {
-    static const char *const paths[] = {"/whole", "/parts"};
+    static const char *const paths[] = {"/whole", "/parts", "/file"};
     struct server server;
     serve(&server);
     server.reply = large;

@@ -90,10 +90,15 @@ CASE(http_request_fields) {
     exchange(&server, "POST /a HTTP/1.1\r\nHost: h.h.h\r\nTransfer-Encoding: chunked\r\n"
                       "Connection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
     exchange(&server, "GET http://user@Foo.com:80/a/b?c=d HTTP/1.0\r\nHost: bar\r\n\r\n");
+    exchange(&server, "GET ftp://host/a HTTP/1.0\r\nHost: bar\r\n\r\n");
+    exchange(&server, "GET //host HTTP/1.0\r\n\r\n");
     exchange(&server, "GET / HTTP/1.0\r\n\r\n");
     exchange(&server, "GET /x HTTP/1.0\r\nHost: h:\r\n\r\n");
     exchange(&server, "GET /x HTTP/1.0\r\nHost: [::1]:80\r\n\r\n");
     exchange(&server, "GET /x HTTP/1.0\r\nhost: [::1]\r\n\r\n");
+    evhttp_set_allowed_methods(server.http, 0x1ff);
+    exchange(&server, "OPTIONS * HTTP/1.0\r\n\r\n");
+    exchange(&server, "CONNECT [::1]:443 HTTP/1.0\r\n\r\n");
     stop(&server);
 }
 

@@ -117,7 +117,7 @@ pub struct Counts {
 /// What stands in the active queues.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Item<T, S> {
-    /// The event in this slot; how often it is to be called.
+    /// The event in this slot; how often it is to be called back.
     Event(u32, u16),
     Ready(StreamKey, Side),
     TimedOut(StreamKey, Side),

@@ -317,7 +317,8 @@ impl<H: Host> Core<H> {
         }
         let (index, slot) = self.events.insert(&spec);
         slot.set_happened(happened);
-        slot.node = self.active.push(slot.priority, Item::Event(index, calls));
+        let item = Item::Event(index, spec.what.calls(calls));
+        slot.node = self.active.push(slot.priority, item);
         let key = slot.key(index);
         self.run.yield_to(spec.priority);
         self.note_peak();

@@ -304,6 +304,16 @@ impl FdTable {
         }
     }
 
+    /// The user that is to be told of a report, if it is an event and there is no other. Else see [`reported`](Self::reported).
+    #[inline]
+    pub(crate) fn reported_event(&self, token: Token) -> Option<u32> {
+        let entry = self.entry(token.fd)?;
+        match entry.user.who() {
+            Who::Event(index) if entry.is_current(token) => Some(index),
+            _ => None,
+        }
+    }
+
     /// How many users are to be told of a report, none if it is not from a registration of ours.
     #[inline]
     pub(crate) fn reported(&mut self, token: Token) -> usize {
@@ -324,6 +334,7 @@ impl FdTable {
 }
 
 impl FdEntry {
+    #[inline]
     fn is_current(&self, token: Token) -> bool {
         !self.registered.is_empty() && self.generation == token.generation
     }

@@ -1,12 +1,12 @@
 //! What makes events run: signals and descriptors that have come true, timeouts that have passed, and what becomes of an
 //! event when its turn has come.
 
-use crate::active::NO_NODE;
+use crate::active::{ActiveQueues, NO_NODE};
 use crate::base::{Core, EventKey, Host, Item};
 use crate::driver::Fd;
 use crate::event::Fired;
 use crate::flags::What;
-use crate::slots::Standing;
+use crate::slots::{Slot, Standing};
 use crate::users::Who;
 
 impl<H: Host> Core<H> {
@@ -62,22 +62,32 @@ impl<H: Host> Core<H> {
     /// A descriptor's condition has come true; [`What::EDGE`] if that was told as an edge to those who want edges.
     #[inline]
     pub(crate) fn activate_io(&mut self, index: u32, happened: What) {
-        let happened = happened & self.events.at(index).what() & (What::IO | What::EDGE);
-        if happened.intersects(What::IO) {
-            self.activate(index, happened, 1);
+        if self.queue_io(index, happened) {
+            self.note_queued(index);
         }
     }
 
+    /// As [`activate_io`](Self::activate_io), where no pass runs; whoever calls [notes the peak](Self::note_peak). Returns whether
+    /// it was not queued already.
     #[inline(always)]
+    pub(crate) fn queue_io(&mut self, index: u32, happened: What) -> bool {
+        let slot = self.events.at_mut(index);
+        let happened = happened & slot.what() & (What::IO | What::EDGE);
+        happened.intersects(What::IO) && slot.activate(&mut self.active, index, happened, 1)
+    }
+
+    #[inline]
     pub(crate) fn activate(&mut self, index: u32, happened: What, calls: u16) {
         let slot = self.events.at_mut(index);
-        if slot.node != NO_NODE {
-            slot.set_happened(slot.happened() | happened);
-            return;
+        if slot.activate(&mut self.active, index, happened, calls) {
+            self.note_queued(index);
         }
-        slot.set_happened(happened);
-        slot.node = self.active.push(slot.priority, Item::Event(index, calls));
-        self.run.yield_to(slot.priority);
+    }
+
+    #[inline]
+    fn note_queued(&mut self, index: u32) {
+        let priority = self.events.at(index).priority;
+        self.run.yield_to(priority);
         self.note_peak();
     }
 
@@ -94,7 +104,7 @@ impl<H: Host> Core<H> {
             fired: key,
             key: Some(key),
             what: happened,
-            calls: if signal { calls } else { 1 },
+            calls,
         };
         let waits = state.intersects(Standing::INSERTED | Standing::TIMED);
         let repeats = state.contains(Standing::REPEATS) && !signal;
@@ -154,5 +164,26 @@ impl<H: Host> Core<H> {
             from_now
         };
         self.set_event_timer(index, interval, deadline);
+    }
+}
+
+impl Slot {
+    /// Queues it, unless it is queued. Returns whether it was not.
+    #[inline(always)]
+    fn activate<T: Copy, S: Copy>(
+        &mut self,
+        active: &mut ActiveQueues<Item<T, S>>,
+        index: u32,
+        happened: What,
+        calls: u16,
+    ) -> bool {
+        if self.node != NO_NODE {
+            self.set_happened(self.happened() | happened);
+            return false;
+        }
+        let calls = self.what().calls(calls);
+        self.node = active.push(self.priority, Item::Event(index, calls));
+        self.set_happened(happened);
+        true
     }
 }

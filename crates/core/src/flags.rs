@@ -28,6 +28,16 @@ bitflags! {
 impl What {
     /// The conditions of a descriptor.
     pub const IO: Self = Self::READ.union(Self::WRITE).union(Self::CLOSED);
+
+    /// How often an event with these flags is called back that is to be called so often: only signals count.
+    #[inline]
+    pub(crate) fn calls(self, wanted: u16) -> u16 {
+        if self.contains(Self::SIGNAL) {
+            wanted
+        } else {
+            1
+        }
+    }
 }
 
 bitflags! {

@@ -303,11 +303,15 @@ impl<H: Host> Core<H> {
     pub fn handle_ready(&mut self, ready: &[Ready]) {
         let trigger = if self.edge { What::EDGE } else { What::empty() };
         for report in ready {
+            if let Some(index) = self.fds.reported_event(report.token) {
+                self.queue_io(index, happened(report.readiness) | trigger);
+                continue;
+            }
             // Who came last goes first, as in libevent. Queueing changes no table.
             for index in (0..self.fds.reported(report.token)).rev() {
                 match self.fds.user(report.token.fd, index).map(User::who) {
                     Some(Who::Event(index)) => {
-                        self.activate_io(index, happened(report.readiness) | trigger);
+                        self.queue_io(index, happened(report.readiness) | trigger);
                     }
                     Some(Who::Stream(index)) => {
                         if let Some(key) = self.streams.key_at(index) {
@@ -323,6 +327,7 @@ impl<H: Host> Core<H> {
                 }
             }
         }
+        self.note_peak();
     }
 
     /// Whether anything depends on the time at which a wait ends. If not, [`wait_done`](Self::wait_done) may do without.

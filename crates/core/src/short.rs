@@ -85,7 +85,7 @@ impl<H: Host> Core<H> {
         if !self.active.has_room(spec.priority) {
             return None;
         }
-        let item = Item::Event(spec.place, calls);
+        let item = Item::Event(spec.place, spec.what.calls(calls));
         let node = self.active.push(spec.priority, item);
         slot.take(&spec);
         slot.set_happened(happened);

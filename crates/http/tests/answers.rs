@@ -314,7 +314,11 @@ fn a_first_line_that_is_none_is_refused() {
 fn fields_of_answers_are_judged_but_old_servers_are_understood() {
     for (lines, why) in [
         ("A b\r\n", BadMessage::FieldName),
-        ("A : b\r\n", BadMessage::FieldName),
+        ("A b: c\r\n", BadMessage::FieldName),
+        ("Content-Length : 3\r\n", BadMessage::FieldName),
+        ("Transfer-Encoding\t: chunked\r\n", BadMessage::FieldName),
+        ("Connection : close\r\n", BadMessage::FieldName),
+        (" : c\r\n", BadMessage::Fold),
         (": b\r\n", BadMessage::FieldName),
         ("A: b\0\r\n", BadMessage::FieldValue),
         ("A: b\rc\r\n", BadMessage::FieldValue),
@@ -325,11 +329,13 @@ fn fields_of_answers_are_judged_but_old_servers_are_understood() {
     ] {
         invalid(ok(lines, ""), why);
     }
-    let lines = "A: b \r\n\t c  \r\n \r\n d\r\nB:\r\n  e\r\nC: f\r\n\t\r\nContent-Length: 1\n";
+    let lines =
+        "A: b \r\n\t c  \r\n \r\n d\r\nB:\r\n  e\r\nC: f\r\n\t\r\nD \t: g\r\nContent-Length: 1\n";
     let answer = get(ok(lines, "x")).answer.unwrap();
     assert_eq!(answer.field("a"), Some("b c d"));
     assert_eq!(answer.field("b"), Some("e"));
     assert_eq!(answer.field("c"), Some("f"));
+    assert_eq!(answer.field("d"), Some("g"));
     let bare = get("HTTP/1.1 200 OK\nContent-Length: 3\n\nabc");
     assert_eq!(bare.answer.unwrap().body, "abc");
 }

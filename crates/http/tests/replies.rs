@@ -328,6 +328,17 @@ fn some_answers_have_no_body_whatever_the_program_gives() {
 }
 
 #[test]
+fn an_interim_answer_is_the_last_one() {
+    for (code, lives) in [(100, false), (103, false), (199, false), (101, true)] {
+        for reply in [reply(code), parts(code)] {
+            let (head, _, next) = head(GET, &reply, &[]);
+            assert_eq!(next == Next::Request, lives);
+            assert_eq!(head.contains("\r\nConnection: close\r\n"), !lives);
+        }
+    }
+}
+
+#[test]
 fn the_length_of_a_missing_body_may_be_told_where_it_means_something() {
     for (lines, code, told) in [
         ("HEAD / HTTP/1.1\r\nHost: h", 200, true),

@@ -69,7 +69,11 @@ impl event_base {
         }
         // SAFETY: it is there until `obstruct` has said that nobody is clear any more. The program promises to use one thread,
         // and by this function's contract nobody else borrows it.
-        Some(unsafe { (*(*this).inner.get()).as_mut().unwrap_unchecked() })
+        match unsafe { &mut *(*this).inner.get() } {
+            Some(inner) => Some(inner),
+            // SAFETY: as above.
+            None => unsafe { std::hint::unreachable_unchecked() },
+        }
     }
 
     /// There is no base any more for [`clear`](Self::clear).

@@ -232,14 +232,27 @@ pub(super) unsafe fn run_step(base: *mut event_base, step: Step<CHost>) {
 unsafe fn run_event(base: *mut event_base, call: &Call) {
     // SAFETY: the program promises a function of this type; after the first call only the key is trusted.
     unsafe {
-        for time in 0..call.times {
-            if time > 0 {
-                let goes_on = event_base::with(base, |inner| {
-                    !inner.calls_cancelled && !inner.core.got_break()
-                });
-                if !goes_on {
-                    return;
-                }
+        if call.times > 0 {
+            (call.callback)(call.fd, call.what, call.arg);
+        }
+        if call.times > 1 {
+            run_again(base, call);
+        }
+    }
+}
+
+/// A signal that arrived several times is called back as often.
+#[cold]
+#[inline(never)]
+unsafe fn run_again(base: *mut event_base, call: &Call) {
+    // SAFETY: as in `run_event`.
+    unsafe {
+        for _ in 1..call.times {
+            let goes_on = event_base::with(base, |inner| {
+                !inner.calls_cancelled && !inner.core.got_break()
+            });
+            if !goes_on {
+                return;
             }
             (call.callback)(call.fd, call.what, call.arg);
         }

@@ -134,7 +134,7 @@ pub(crate) unsafe fn take_fired(
 )> {
     // SAFETY: by this function's contract.
     unsafe {
-        if key_of((*ev).ev_evcallback.key) != Some(fired.fired) {
+        if (*ev).ev_evcallback.key != slotmap::Key::data(&fired.fired).as_ffi() {
             return None;
         }
         let flags = &mut (*ev).ev_evcallback.evcb_flags;

@@ -105,7 +105,7 @@ impl Judged {
     }
 
     fn take_field(&mut self, line: &[u8], start: usize, mode: Mode) -> Result<(), BadMessage> {
-        let (name, value) = field(line)?;
+        let (name, value) = field(line, mode)?;
         if mode == Mode::Trailer {
             return Ok(());
         }
@@ -191,16 +191,24 @@ impl Known {
     }
 }
 
-/// A field's name, and from where to where its value is.
-fn field(line: &[u8]) -> Result<(&[u8], (usize, usize)), BadMessage> {
-    let name_len = header::token_len(line);
-    let (name, rest) = line.split_at(name_len);
-    let ([_, ..], [b':', value @ ..]) = (name, rest) else {
+/// A field's name, and from where to where its value is. Blanks before the colon are refused, except those of old servers
+/// in fields that say nothing about where the message ends.
+fn field(line: &[u8], mode: Mode) -> Result<(&[u8], (usize, usize)), BadMessage> {
+    let (name, rest) = line.split_at(header::token_len(line));
+    let colon = match mode {
+        Mode::Response if !Kind::of(name).ends_messages() => {
+            let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
+            rest.iter().take_while(is_blank).count()
+        }
+        _ => 0,
+    };
+    let ([_, ..], [b':', value @ ..]) = (name, &rest[colon..]) else {
         return Err(BadMessage::FieldName);
     };
     if !header::is_value(value) {
         return Err(BadMessage::FieldValue);
     }
+    let before = name.len() + colon + 1;
     let (from, to) = header::trim(value);
-    Ok((name, (name_len + 1 + from, name_len + 1 + to)))
+    Ok((name, (before + from, before + to)))
 }

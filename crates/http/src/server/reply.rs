@@ -9,7 +9,7 @@ use crate::{Date, Method, header, status};
 /// What a server answers, apart from the header fields.
 #[derive(Clone, Copy, Debug)]
 pub struct Reply<'a> {
-    /// The status, of three digits.
+    /// The status, of three digits. One below 200 is no final answer: the connection ends after it, except after 101.
     pub code: u16,
     /// What is written behind the status. The usual text for `None`, and for one that has a line's end or a zero byte.
     pub reason: Option<&'a [u8]>,
@@ -184,7 +184,8 @@ impl Connection {
             version: reply.version.unwrap_or(requested),
             requested,
             framing: Framing::Nothing,
-            close: !self.keep || given.connection.close,
+            // After an interim answer the client waits for the final one, and would take the next request's for it.
+            close: !self.keep || given.connection.close || is_interim(reply.code),
             sends: 0,
             tunnel: false,
             bodiless: false,
@@ -246,6 +247,10 @@ impl Connection {
         plan.write_own(reply, given, &self.date, out);
         out.extend_from_slice(b"\r\n");
     }
+}
+
+fn is_interim(code: u16) -> bool {
+    code < 200 && code != 101
 }
 
 /// What becomes of an answer.

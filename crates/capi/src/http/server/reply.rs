@@ -6,7 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ferrevent_http::server::{Reply, ReplyBody, Sends, error_page};
 use ferrevent_http::{Version, html, status};
 
-use super::serve::{PartCallback, Phase, is_served, served, watch_for_the_end, written};
+use super::serve::{
+    PartCallback, Phase, is_served, served, set_callbacks, watch_for_the_end, written,
+};
 use crate::abi::evhttp_request;
 use crate::buffer::content::{evbuffer_add, evbuffer_drain, evbuffer_get_length};
 use crate::buffer::evbuffer;
@@ -388,6 +390,10 @@ unsafe fn put(
 ) {
     // SAFETY: the caller's connection is held; the bufferevent and its buffers stay until the loop goes on.
     unsafe {
+        // The program may have had callbacks of its own while the request waited.
+        if (*(*evcon).bev).cbarg != evcon.cast() {
+            set_callbacks(evcon);
+        }
         let output = (*(*evcon).bev).output;
         served(evcon).writing = true;
         if !bytes.is_empty() {

@@ -4,7 +4,7 @@ use std::ffi::{c_short, c_void};
 use std::ptr;
 
 use ferrevent_http::server::{CONTINUE, Connection, Next, Refusal};
-use ferrevent_http::{Method, Step, Version};
+use ferrevent_http::{Step, Version};
 use libc::c_int;
 
 use super::reply::{not_found, send_refusal};
@@ -266,7 +266,11 @@ unsafe fn begin(evcon: *mut evhttp_connection) {
         };
         (*req).headers_size = head.size();
         set_string(&raw mut (*req).uri, head.target());
-        if !matches!(head.target().first(), Some(b'/' | b'*')) && head.method() != Method::Connect {
+        let is_for_proxy = |scheme: &[u8]| {
+            let begin = head.target().get(..scheme.len());
+            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
+        };
+        if is_for_proxy(b"http://") || is_for_proxy(b"https://") {
             (*req).flags |= PROXY_REQUEST;
         }
         for (name, value) in head.fields().iter() {
