@@ -103,6 +103,8 @@ CASE(config_features) {
     say_features(EV_FEATURE_FDS, "any descriptor");
     say_features(EV_FEATURE_ET | EV_FEATURE_FDS, "both");
     say_features(EV_FEATURE_EARLY_CLOSE, "early close");
+    say_features(0x10, "what there is not");
+    say_features(EV_FEATURE_O1 | 0x100, "more than there is");
 }
 
 /* poll can do files, but no edges. */

@@ -122,8 +122,10 @@ pub unsafe extern "C" fn event_config_require_features(
     if config.is_null() {
         return -1;
     }
+    // What no method has is kept: then there will be no base.
+    let features = Features::from_bits_retain(u8::try_from(features).unwrap_or(u8::MAX));
     // SAFETY: by this function's contract.
-    unsafe { (*config).features = Features::from_bits_truncate(features as u8) };
+    unsafe { (*config).features = features };
     0
 }
 
