@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::AtomicU8;
 
+use ferrevent_core::driver::Kind;
 use ferrevent_core::{Dirs, Options, Stream, StreamKey};
 use libc::timeval;
 
@@ -33,6 +34,20 @@ pub unsafe extern "C" fn bufferevent_socket_new(
     options: c_int,
 ) -> *mut bufferevent {
     let options = Options::from_bits_truncate(options as u16);
+    // SAFETY: by this function's contract.
+    unsafe { new_on_socket(base, fd, kind_of(fd), options) }
+}
+
+/// [`bufferevent_socket_new`] on a descriptor of a known kind.
+///
+/// # Safety
+/// As there.
+pub(crate) unsafe fn new_on_socket(
+    base: *mut event_base,
+    fd: evutil_socket_t,
+    kind: Kind,
+    options: Options,
+) -> *mut bufferevent {
     let base = if base.is_null() { current() } else { base };
     let base = if base.is_null() { nursery() } else { base };
     if base.is_null() {
@@ -47,7 +62,6 @@ pub unsafe extern "C" fn bufferevent_socket_new(
         log::warn("bufferevent_socket_new: BEV_OPT_THREADSAFE needs evthread_use_pthreads()");
         return ptr::null_mut();
     }
-    let kind = kind_of(fd);
     let ops = ptr::from_ref(&SOCKET_OPS).cast();
     // SAFETY: by this function's contract; nobody else knows of the new bufferevent yet.
     unsafe {

@@ -43,7 +43,7 @@ pub use tls::*;
 
 use std::ffi::{c_int, c_short};
 use std::mem::{MaybeUninit, offset_of};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
@@ -131,6 +131,17 @@ pub(crate) unsafe fn leave(bev: *mut Bev) {
 
 /// What `be_ops` points to in a bufferevent on a socket.
 static SOCKET_OPS: u8 = 0;
+
+/// Whether it is on a descriptor, with nothing between.
+///
+/// # Safety
+/// `bev` is live.
+pub(crate) unsafe fn is_plain_socket(bev: *mut bufferevent) -> bool {
+    // SAFETY: by this function's contract.
+    unsafe {
+        ptr::eq((*bev).be_ops, ptr::from_ref(&SOCKET_OPS).cast()) && !tls::is_secured(bev_of(bev))
+    }
+}
 
 /// The bufferevent behind a pointer that the program gave.
 fn bev_of(bev: *mut bufferevent) -> *mut Bev {

@@ -4,8 +4,8 @@ use std::ffi::CString;
 use std::net::IpAddr;
 
 use ferrevent_core::Options;
+use ferrevent_core::driver::Kind;
 use ferrevent_sys::Address;
-use libc::c_int;
 
 use super::serve::{self, EV_READ, Served};
 use super::{Hold as ServerHold, evhttp};
@@ -13,7 +13,7 @@ use crate::abi::{bufferevent, evutil_socket_t};
 use crate::base::event_base;
 use crate::bufferevent::{
     bufferevent_enable, bufferevent_free, bufferevent_get_underlying, bufferevent_setfd,
-    bufferevent_socket_new,
+    new_on_socket,
 };
 use crate::http::connection::{self, Hold, Role, evhttp_connection_free};
 
@@ -74,8 +74,8 @@ unsafe fn make_bufferevent(
                 return Some(bev);
             }
         }
-        let bev =
-            bufferevent_socket_new(base, fd, c_int::from(Options::CLOSE_ON_FREE.bits() as u8));
+        // What is accepted is a stream: the system need not be asked.
+        let bev = new_on_socket(base, fd, Kind::Stream, Options::CLOSE_ON_FREE);
         (!bev.is_null()).then_some(bev)
     }
 }

@@ -1,6 +1,7 @@
 //! A connection of a server's: reading requests, and what becomes of them.
 
 use std::ffi::{c_short, c_void};
+use std::net::Shutdown;
 use std::ptr;
 
 use ferrevent_http::server::{CONTINUE, Connection, Next, Refusal};
@@ -13,7 +14,9 @@ use crate::abi::{bufferevent, evhttp_request};
 use crate::buffer::content::{evbuffer_add, evbuffer_drain, evbuffer_get_length};
 use crate::buffer::moves::evbuffer_remove_buffer;
 use crate::buffer::{self, evbuffer};
-use crate::bufferevent::{bufferevent_disable, bufferevent_enable, bufferevent_setcb};
+use crate::bufferevent::{
+    bufferevent_disable, bufferevent_enable, bufferevent_getfd, bufferevent_setcb, is_plain_socket,
+};
 use crate::http::connection::{
     self, Hold, Role, Unsent, evhttp_connection, evhttp_connection_free,
 };
@@ -374,9 +377,22 @@ unsafe fn finish(evcon: *mut evhttp_connection) {
         served(evcon).phase = Phase::Reading;
         let next = served(evcon).protocol.written();
         if next == Next::Close || (*evcon).free_on_completion {
+            end_stream((*evcon).bev);
             return connection::free(evcon, Unsent::Sent);
         }
         advance(evcon);
+    }
+}
+
+/// Says at once that no more will come, on a plain socket: its descriptor is closed by the loop, a little later. A client that
+/// sees the answer without its end closes first, and its port cannot be used again for a while.
+unsafe fn end_stream(bev: *mut bufferevent) {
+    // SAFETY: the caller's bufferevent is live.
+    unsafe {
+        if is_plain_socket(bev) {
+            // Where that fails the client has gone already.
+            let _ = ferrevent_sys::shutdown(bufferevent_getfd(bev), Shutdown::Write);
+        }
     }
 }
 
