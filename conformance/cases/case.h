@@ -94,6 +94,9 @@ void pass(struct event_base *base);
 void settle(struct event_base *base);
 /* Runs the loop for `ms` milliseconds: for showing that something does not happen. */
 void run_for(struct event_base *base, int ms);
+/* Runs the loop until nothing more comes of what was done on loopback connections, however busy the
+ * machine is. */
+void calm(struct event_base *base);
 /* Runs the loop, blocking, until done(arg); the case fails after five seconds. */
 void run_until(struct event_base *base, bool (*done)(void *), void *arg);
 /* Runs the loop until *counter has reached `target`. */

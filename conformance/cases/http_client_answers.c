@@ -70,7 +70,7 @@ static void post_with(const char *name, const char *value, const char *uri) {
     evbuffer_add(evhttp_request_get_output_buffer(request), "abc", 3);
     say("make_request: %d", ask(scene.connection, &asked, EVHTTP_REQ_POST, uri));
     run_until_count(scene.base, &asked.done, 1);
-    run_for(scene.base, 20);
+    calm(scene.base);
     scene_close(&scene);
 }
 
@@ -110,7 +110,7 @@ CASE(http_client_changed_after_asking) /* what counts is what is there when it i
         CHECK(ask(scene.connection, &asked, EVHTTP_REQ_POST, "/") == 0);
         changed(&asked, what);
         run_until_count(scene.base, &asked.done, 1);
-        run_for(scene.base, 20);
+        calm(scene.base);
         scene_close(&scene);
     }
 }
@@ -123,7 +123,7 @@ static void answer_each(const struct answer *answers, size_t count) {
         scene.server.quiet = true;
         say("answer %zu", i);
         get(&scene, &asked, "it", "/");
-        run_for(scene.base, 20);
+        calm(scene.base);
         say("ended by the client: %u", scene.server.ends);
         scene_close(&scene);
     }
@@ -194,7 +194,7 @@ static void expect(const struct answer *answers, unsigned count) {
     evbuffer_add(evhttp_request_get_output_buffer(request), "abc", 3);
     say("make_request: %d", ask(scene.connection, &asked, EVHTTP_REQ_POST, "/"));
     run_until_count(scene.base, &asked.done, 1);
-    run_for(scene.base, 20);
+    calm(scene.base);
     scene_close(&scene);
 }
 
@@ -219,9 +219,9 @@ CASE(http_client_connect_method) /* after which the connection is the program's 
     ask_new(&asked, "it");
     CHECK(ask(scene.connection, &asked, EVHTTP_REQ_CONNECT, "host:80") == 0);
     run_until_count(scene.base, &asked.done, 1);
-    run_for(scene.base, 20);
+    calm(scene.base);
     say("ended by the client: %u", scene.server.ends);
     connection_end(scene.server.open[0], CLOSE);
-    run_for(scene.base, 20);
+    calm(scene.base);
     scene_close(&scene);
 }

@@ -26,7 +26,7 @@ CASE(http_client_every_callback) /* their order, and what they can see */ {
         evhttp_request_set_on_complete_cb(request, asked_complete, &asked);
         CHECK(ask(scene.connection, &asked, EVHTTP_REQ_GET, "/") == 0);
         run_until_count(scene.base, &asked.done, 1);
-        run_for(scene.base, 20);
+        calm(scene.base);
         say("%zu bytes in pieces, complete %u", asked.chunked, asked.completes);
         scene_close(&scene);
     }
@@ -159,7 +159,7 @@ static void act(enum where where, void (*action)(struct asked *, struct evhttp_r
         run_until_count(scene.base, &second.done, 1);
     for (unsigned i = 0; i < queued && scene.connection; i++)
         run_until_count(scene.base, &waiting[i].done, 1);
-    run_for(scene.base, 30);
+    calm(scene.base);
     scene_close(&scene);
 }
 
@@ -290,7 +290,7 @@ static void refuse(int result) {
     asked.head_result = result;
     CHECK(ask(scene.connection, &asked, EVHTTP_REQ_GET, "/") == 0);
     run_until_count(scene.base, &asked.done, 1);
-    run_for(scene.base, 20);
+    calm(scene.base);
     scene_close(&scene);
 }
 
@@ -333,7 +333,7 @@ CASE(http_client_freed_in_closecb) /* of an idle connection */ {
     ask_new(&asked, "it");
     CHECK(ask(scene.connection, &asked, EVHTTP_REQ_GET, "/") == 0);
     run_until_count(scene.base, &asked.done, 1);
-    run_for(scene.base, 20);
+    calm(scene.base);
     scene_close(&scene);
 }
 
@@ -346,7 +346,7 @@ CASE(http_client_whole_chunks) /* the callback has each when all of it is there 
     evhttp_request_set_chunked_cb(request, asked_chunk);
     CHECK(ask(scene.connection, &asked, EVHTTP_REQ_GET, "/") == 0);
     run_until_count(scene.base, &scene.server.requests, 1);
-    run_for(scene.base, 20);
+    calm(scene.base);
     say("the rest");
     send_all(scene.server.open[0]->fd, "def\r\n0\r\n\r\n", 10);
     run_until_count(scene.base, &asked.done, 1);

@@ -3,8 +3,8 @@
 
 enum { LARGE = 8000000 };
 
-/* A body that no socket buffer holds. The server reads a little of it, answers early, if at all, and
- * closes. */
+/* A body that no socket buffer holds. The server reads a little of it, answers early, if at all,
+ * and closes. */
 static void cut_short(int flags, const char *answer) {
     struct http_scene scene;
     struct asked asked;
@@ -15,13 +15,13 @@ static void cut_short(int flags, const char *answer) {
     evbuffer_add(evhttp_request_get_output_buffer(ask_new(&asked, "it")), body, LARGE);
     free(body);
     CHECK(ask(scene.connection, &asked, EVHTTP_REQ_POST, "/") == 0);
-    run_for(scene.base, 20);
+    calm(scene.base);
     int fd = accept_one(scene.server.listener);
-    run_for(scene.base, 20);
+    calm(scene.base);
     CHECK(recv(fd, some, sizeof some, 0) == sizeof some);
     if (answer) {
         send_all(fd, answer, strlen(answer));
-        run_for(scene.base, 20);
+        calm(scene.base);
     }
     close(fd);
     run_until_count(scene.base, &asked.done, 1);

@@ -16,7 +16,7 @@ static void ask_many(struct http_scene *scene, struct asked *asked, unsigned cou
 static void await_all(struct http_scene *scene, struct asked *asked, unsigned count) {
     for (unsigned i = 0; i < count; i++)
         run_until_count(scene->base, &asked[i].done, 1);
-    run_for(scene->base, 20);
+    calm(scene->base);
     say("connections %u", scene->server.connections);
 }
 
@@ -128,7 +128,7 @@ CASE(http_client_freed_before_connected) /* the same */ {
     ask_many(&scene, asked, 3);
     evhttp_connection_free(scene.connection);
     scene.connection = NULL;
-    run_for(scene.base, 20);
+    calm(scene.base);
     scene_close(&scene);
     say("done %u %u %u", asked[0].done, asked[1].done, asked[2].done);
 }
@@ -164,7 +164,7 @@ CASE(http_client_cancel) /* in each state of a request */ {
     ask_many(&scene, asked, 1);
     run_until_count(scene.base, &scene.server.requests, 1);
     evhttp_cancel_request(asked[0].request);
-    run_for(scene.base, 20);
+    calm(scene.base);
     say("and another");
     get(&scene, &asked[1], "another", "/");
     scene_close(&scene);
@@ -232,7 +232,7 @@ static void completion(const struct answer *answers, unsigned count, unsigned re
     evhttp_connection_free_on_completion(scene.connection);
     for (unsigned i = 0; i < requests; i++)
         run_until_count(scene.base, &asked[i].done, 1);
-    run_for(scene.base, 20);
+    calm(scene.base);
     scene.connection = NULL;
     say("ended by the client: %u", scene.server.ends);
     scene_close(&scene);
@@ -268,7 +268,7 @@ CASE(http_client_free_on_completion_idle) {
     run_until_count(scene.base, &asked[0].done, 1);
     evhttp_connection_free_on_completion(scene.connection);
     scene.connection = NULL;
-    run_for(scene.base, 20);
+    calm(scene.base);
     scene_close(&scene);
 }
 
@@ -280,11 +280,11 @@ CASE(http_client_idle_ends) /* the next request has a new connection */ {
     ask_many(&scene, asked, 1);
     run_until_count(scene.base, &asked[0].done, 1);
     connection_end(scene.server.open[0], CLOSE);
-    run_for(scene.base, 20);
+    calm(scene.base);
     say("again");
     get(&scene, &asked[1], "again", "/");
     connection_end(scene.server.open[1], RESET);
-    run_for(scene.base, 20);
+    calm(scene.base);
     scene_close(&scene);
 }
 
@@ -295,9 +295,9 @@ CASE(http_client_idle_gets_bytes) /* which end it */ {
     scene_open(&scene, ANSWERS({.text = PLAIN}, {.text = PLAIN}));
     ask_many(&scene, asked, 1);
     run_until_count(scene.base, &asked[0].done, 1);
-    run_for(scene.base, 20);
+    calm(scene.base);
     send_all(scene.server.open[0]->fd, "bytes", 5);
-    run_for(scene.base, 20);
+    calm(scene.base);
     get(&scene, &asked[1], "again", "/");
     scene_close(&scene);
 }

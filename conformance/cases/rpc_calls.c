@@ -46,7 +46,7 @@ static void answered_by(const struct answer *answers, unsigned count) {
     called_new(&called, "it", 5, "text");
     say("%d", EVRPC_MAKE_REQUEST(Ask, pool, called.request, called.reply, on_reply, &called));
     run_until_count(base, &called.done, 1);
-    run_for(base, 10);
+    calm(base);
     evrpc_pool_free(pool);
     server_close(&server);
     called_free(&called);
@@ -93,12 +93,12 @@ static void asked_with(const char *text) {
     set_nonblocking(fd);
     send_all(fd, text, strlen(text));
     run_until(scene.base, is_readable, &fd);
-    run_for(scene.base, 10);
+    calm(scene.base);
     reply[recv_now(fd, reply, sizeof reply - 1, NULL)] = '\0';
     show_response_bytes(reply);
     say("calls %u", scene.calls);
     close(fd);
-    run_for(scene.base, 10);
+    calm(scene.base);
     rpc_close(&scene);
 }
 
@@ -158,7 +158,7 @@ CASE(rpc_late_reply) {
     struct rpc_scene scene;
     struct called one;
     open_held(&scene, &one);
-    run_for(scene.base, 20);
+    calm(scene.base);
     answer_call(scene.held[0]);
     run_until_count(scene.base, &one.done, 1);
     called_free(&one);
@@ -171,10 +171,10 @@ CASE(rpc_client_gone_before_the_reply) {
     open_held(&scene, &one);
     evrpc_pool_free(scene.pool);
     scene.pool = NULL;
-    run_for(scene.base, 20);
+    calm(scene.base);
     say("done %u", one.done);
     answer_call(scene.held[0]);
-    run_for(scene.base, 20);
+    calm(scene.base);
     called_free(&one);
     rpc_close(&scene);
 }
@@ -203,7 +203,7 @@ CASE(rpc_timeout) /* also of what waits, once its turn has come */ {
     CHECK(call(&scene, &one) == 0 && call(&scene, &two) == 0);
     run_until_count(scene.base, &one.done, 1);
     run_until_count(scene.base, &two.done, 1);
-    run_for(scene.base, 20);
+    calm(scene.base);
     for (unsigned i = 0; i < scene.answers; i++)
         answer_call(scene.held[i]);
     called_free(&one);
@@ -218,7 +218,7 @@ CASE_DIFFERS(rpc_without_a_connection, "memory safety", "libevent aborts") {
     evrpc_pool_remove_connection(scene.pool, scene.connection);
     called_new(&one, "one", 1, "text");
     say("%d", call(&scene, &one));
-    run_for(scene.base, 20);
+    calm(scene.base);
     say("done %u", one.done);
     evrpc_pool_add_connection(scene.pool, scene.connection);
     run_until_count(scene.base, &one.done, 1);
@@ -349,7 +349,7 @@ static void call_with(void (*on_done)(struct called *), unsigned times) {
     one.extra = &scene;
     CHECK(call(&scene, &one) == 0 && call(&scene, &waiting) == 0);
     run_until_count(scene.base, &one.done, times);
-    run_for(scene.base, 20);
+    calm(scene.base);
     say("waiting: done %u", waiting.done);
     called_free(&one);
     called_free(&waiting);

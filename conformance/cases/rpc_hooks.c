@@ -110,7 +110,7 @@ static void open_held(struct hooked *hooked, int way) {
     hooked->hooks[way].result = EVRPC_PAUSE;
     say("%d", call(&hooked->scene, &hooked->one));
     run_until_count(hooked->scene.base, &hooked->hooks[way].runs, 1);
-    run_for(hooked->scene.base, 10);
+    calm(hooked->scene.base);
     say("done %u", hooked->one.done);
 }
 
@@ -213,7 +213,7 @@ CASE_DIFFERS(rpc_freed_in_hooks, "memory safety", "libevent crashes") {
         run_until_count(hooked.scene.base, &hooked.hooks[way].runs, 1);
         if (server)
             run_until_count(hooked.scene.base, &hooked.one.done, 1);
-        run_for(hooked.scene.base, 10);
+        calm(hooked.scene.base);
         say("done %u", hooked.one.done);
         hooked_close(&hooked);
     }

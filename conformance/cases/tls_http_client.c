@@ -137,7 +137,7 @@ static void tls_get(struct tls_http *scene, const char *name) {
     ask_new(&asked, name);
     CHECK(ask(scene->connection, &asked, EVHTTP_REQ_GET, "/") == 0);
     run_until_count(scene->base, &asked.done, 1);
-    run_for(scene->base, 20);
+    calm(scene->base);
 }
 
 #define HELLO "Content-Length: 5\r\n\r\nhello"

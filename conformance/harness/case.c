@@ -222,6 +222,12 @@ void run_for(struct event_base *base, int ms) {
     run_bounded(base, never, NULL, ms);
 }
 
+void calm(struct event_base *base) {
+    run_bounded(base, never, NULL, 10);
+    /* The time may have passed without this process. */
+    settle(base);
+}
+
 void run_until(struct event_base *base, bool (*done)(void *), void *arg) {
     if (!run_bounded(base, done, arg, WAIT_MS))
         case_fail(__FILE__, __LINE__, "what the case waits for did not happen");
