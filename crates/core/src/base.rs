@@ -324,7 +324,16 @@ impl<H: Host> Core<H> {
     }
 
     /// What the users of `fd` need, all together.
+    #[inline]
     pub(crate) fn desired_interest(&self, fd: Fd) -> Interest {
+        match self.fds.wanted_by_events(fd) {
+            Some(interest) => interest,
+            None => self.interest_of_all(fd),
+        }
+    }
+
+    #[inline(never)]
+    fn interest_of_all(&self, fd: Fd) -> Interest {
         let (mut desired, streams) = self.fds.wanted(fd);
         for index in streams {
             if let Some(key) = self.streams.key_at(index) {

@@ -158,6 +158,16 @@ impl FdTable {
             .unwrap_or_default()
     }
 
+    /// What the events on `fd` wait for, if nobody else waits there.
+    #[inline]
+    pub(crate) fn wanted_by_events(&self, fd: Fd) -> Option<Interest> {
+        let entry = self.entry(fd)?;
+        match entry.user.who() {
+            Who::Event(_) => Some(entry.wants),
+            _ => self.sharers.wanted_by_events(entry.user),
+        }
+    }
+
     /// What the events and connection attempts on `fd` wait for, and the bufferevents on it besides, by their slots.
     pub(crate) fn wanted(&self, fd: Fd) -> (Interest, impl Iterator<Item = u32>) {
         let (wants, users) = (self.wants(fd), self.users(fd));

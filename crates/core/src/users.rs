@@ -93,6 +93,13 @@ impl Sharers {
         counts
     }
 
+    /// What the users on a list wait for, if all of them are events.
+    pub(crate) fn wanted_by_events(&self, user: User) -> Option<Interest> {
+        let many = &self.lists[user.list()?];
+        let only_events = many.wants.events as usize == many.users.len();
+        only_events.then(|| many.wants.interest())
+    }
+
     /// Adds `user`, who is not there yet, to those that `all` stands for.
     pub(crate) fn add(&mut self, all: &mut User, wants: &mut Interest, user: User, its: Interest) {
         if *all == NOBODY {
