@@ -65,6 +65,41 @@ CASE(gaps_in_what_is_about_to_run) {
     close(data[1]);
 }
 
+static void demote_and_disable(evutil_socket_t fd, short what, void *name) {
+    traced(fd, what, name);
+    event_active(last[0], EV_WRITE, 1);
+    bufferevent_priority_set(between, 2); /* refused by libevent, as it is about to run */
+    bufferevent_disable(between, EV_READ);
+}
+
+/* It is taken out of the queue that it stands in, and nothing else is. */
+CASE(gaps_of_a_bufferevent_that_changes_its_priority) {
+    struct event_base *base = new_base();
+    int data[2];
+    unix_pair(data);
+    CHECK(event_base_priority_init(base, 3) == 0);
+    struct event *demoter = new_event(base, -1, 0, demote_and_disable, "demoter");
+    last[0] = new_event(base, -1, 0, traced, "low");
+    CHECK(event_priority_set(last[0], 2) == 0);
+    between = bufferevent_socket_new(base, data[0], 0);
+    CHECK(between);
+    bufferevent_setcb(between, read_between, NULL, NULL, "between");
+    CHECK(bufferevent_enable(between, EV_READ) == 0);
+    send_all(data[1], "x", 1);
+    event_active(demoter, EV_WRITE, 1);
+    step("disabled");
+    settle(base);
+    CHECK(bufferevent_enable(between, EV_READ) == 0);
+    step("enabled");
+    settle(base);
+    event_free(demoter);
+    event_free(last[0]);
+    bufferevent_free(between);
+    event_base_free(base);
+    close(data[0]);
+    close(data[1]);
+}
+
 /* One waits at the front and is not run, while others come and go behind it. */
 CASE(gaps_behind_one_that_waits) {
     struct event_base *base = new_base();

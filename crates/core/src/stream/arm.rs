@@ -141,12 +141,10 @@ impl<H: Host> Core<H> {
     /// Takes back a timeout that has passed but has not been told yet, as `event_add` does it: the user starts it
     /// anew. Returns whether there was one.
     pub(super) fn take_back_timeout(&mut self, key: StreamKey, side: Side) -> bool {
-        let half = self.streams[key].side(side);
-        let passed = half.node != NO_NODE
-            && matches!(
-                self.active.item(half.queue, half.node),
-                Some(Item::TimedOut(..))
-            );
+        let stream = &self.streams[key];
+        let (queue, node) = (stream.queue_of(side), stream.side(side).node);
+        let passed =
+            node != NO_NODE && matches!(self.active.item(queue, node), Some(Item::TimedOut(..)));
         if passed {
             self.unqueue(key, side);
         }
@@ -155,10 +153,10 @@ impl<H: Host> Core<H> {
 
     /// Takes the direction out of the active queue, if it is there.
     fn unqueue(&mut self, key: StreamKey, side: Side) {
-        let half = self.streams[key].side_mut(side);
-        let node = std::mem::replace(&mut half.node, NO_NODE);
+        let stream = &mut self.streams[key];
+        let queue = stream.queue_of(side);
+        let node = std::mem::replace(&mut stream.side_mut(side).node, NO_NODE);
         if node != NO_NODE {
-            let queue = half.queue;
             self.remove_active(queue, node);
         }
     }

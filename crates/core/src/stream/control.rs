@@ -141,7 +141,7 @@ impl<H: Host> Core<H> {
         if stream.is_layered() {
             return false;
         }
-        stream.priority = priority;
+        stream.set_priority(priority);
         true
     }
 

@@ -161,7 +161,6 @@ impl Half {
             ready: side == Side::Write,
             watched: false,
             node: NO_NODE,
-            queue: 0,
             timer: None,
         }
     }

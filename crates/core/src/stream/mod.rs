@@ -35,7 +35,7 @@ use bitflags::bitflags;
 
 use self::dial::Dial;
 pub use self::dial::Dialed;
-use crate::active::NodeId;
+use crate::active::{NO_NODE, NodeId};
 use crate::driver::{Fd, Interest, Kind};
 use crate::flags::{Dirs, Options, StreamEvent};
 use crate::timer::TimerId;
@@ -264,8 +264,6 @@ pub(crate) enum Connecting {
 pub(crate) struct Half {
     /// Where it is in the active queue.
     node: NodeId,
-    /// With which priority it was put there.
-    queue: u8,
     timer: Option<TimerId>,
     suspended: Suspend,
     /// Enabled, not suspended, and (writing) with something to do: libevent's "event is pending".
@@ -274,14 +272,6 @@ pub(crate) struct Half {
     ready: bool,
     /// The driver is to watch this direction.
     watched: bool,
-}
-
-impl Half {
-    /// It stands in the active queue of this priority.
-    fn queued(&mut self, priority: u8, node: NodeId) {
-        self.queue = priority;
-        self.node = node;
-    }
 }
 
 /// What the user has set for one direction.
@@ -302,6 +292,8 @@ struct Rare {
     dial: Option<Dial>,
     /// Of a secured one.
     secured: Option<Secured>,
+    /// The priority whose active queue a direction stands in, if it has been changed since.
+    queues: [Option<u8>; 2],
 }
 
 impl Settings {
@@ -379,7 +371,34 @@ impl<S> Stream<S> {
         self.enabled
     }
 
-    /// A direction stands elsewhere in the active queue.
+    /// A direction stands in the active queue of the stream's priority.
+    fn queued(&mut self, side: Side, node: NodeId) {
+        self.side_mut(side).node = node;
+        if let Some(rare) = &mut self.rare {
+            rare.queues[side as usize] = None;
+        }
+    }
+
+    /// The priority of the active queue that a direction stands in, if it does.
+    fn queue_of(&self, side: Side) -> u8 {
+        let before = self
+            .rare
+            .as_ref()
+            .and_then(|rare| rare.queues[side as usize]);
+        before.unwrap_or(self.priority)
+    }
+
+    fn set_priority(&mut self, priority: u8) {
+        for side in [Side::Read, Side::Write] {
+            if self.side(side).node != NO_NODE {
+                let queue = self.queue_of(side);
+                self.rare.get_or_insert_default().queues[side as usize] = Some(queue);
+            }
+        }
+        self.priority = priority;
+    }
+
+    /// It stands elsewhere in the same queue.
     pub(crate) fn requeued(&mut self, side: Side, node: NodeId) {
         self.side_mut(side).node = node;
     }

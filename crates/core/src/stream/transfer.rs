@@ -266,9 +266,8 @@ impl<H: Host> Core<H> {
     pub(super) fn push_ready(&mut self, key: StreamKey, side: Side) {
         let stream = &mut self.streams[key];
         if stream.side(side).node == NO_NODE {
-            let priority = stream.priority;
-            let node = self.active.push(priority, Item::Ready(key, side));
-            stream.side_mut(side).queued(priority, node);
+            let node = self.active.push(stream.priority, Item::Ready(key, side));
+            stream.queued(side, node);
         }
     }
 
@@ -282,10 +281,8 @@ impl<H: Host> Core<H> {
         self.count_layer_timer(key, false);
         let half = self.streams[key].side_mut(side);
         if half.armed && half.node == NO_NODE {
-            half.queued(
-                priority,
-                self.active.push(priority, Item::TimedOut(key, side)),
-            );
+            let node = self.active.push(priority, Item::TimedOut(key, side));
+            self.streams[key].queued(side, node);
         } else {
             // What became ready in the same pass wins; it may turn out to be nothing, and then the time runs on.
             self.restart_stream_timer(key, side);
