@@ -131,17 +131,16 @@ impl<H: Host> Core<H> {
     pub(crate) fn expire_event(&mut self, index: u32) {
         let slot = self.events.at_mut(index);
         slot.state -= Standing::TIMED;
-        let (key, was) = (slot.key(index), *slot);
+        let was = *slot;
         slot.state -= Standing::INSERTED;
+        slot.node = NO_NODE;
         if was.state.contains(Standing::INSERTED) {
-            self.take_out(index, key, &was);
+            self.take_out(index, was.key(index), &was);
         } else {
             self.timed_only -= 1;
         }
-        let slot = self.events.at_mut(index);
-        let (priority, node) = (slot.priority, std::mem::replace(&mut slot.node, NO_NODE));
-        if node != NO_NODE {
-            self.remove_active(priority, node);
+        if was.node != NO_NODE {
+            self.remove_active(was.priority, was.node);
         }
         self.activate(index, What::TIMEOUT, 1);
     }

@@ -77,7 +77,8 @@ impl Base {
     }
 
     /// Ends the loop after the pass in which `delay` has passed; zero: after this pass, or after the first one of the
-    /// next loop (`event_base_loopexit`).
+    /// next loop (`event_base_loopexit`). Each call ends a loop: one that is broken before, or ended by another call, leaves
+    /// it to the next.
     pub fn loop_exit(&mut self, delay: Duration) {
         self.tick();
         self.core.loop_exit(crate::nanos(delay));
