@@ -337,6 +337,31 @@ CASE(http_client_freed_in_closecb) /* of an idle connection */ {
     scene_close(&scene);
 }
 
+static void free_request_in_closecb(struct evhttp_connection *connection, void *arg) {
+    struct asked *asked = arg;
+    (void)connection;
+    say("closed");
+    if (asked->request) {
+        evhttp_request_free(asked->request);
+        asked->request = NULL;
+        say("the request is freed");
+    }
+}
+
+CASE_DIFFERS(http_client_request_freed_in_closecb, "memory safety", "libevent frees it twice") {
+    struct http_scene scene;
+    struct asked asked;
+    scene_open(
+        &scene,
+        ANSWERS({.text = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"}));
+    evhttp_connection_set_closecb(scene.connection, free_request_in_closecb, &asked);
+    ask_new(&asked, "it");
+    CHECK(ask(scene.connection, &asked, EVHTTP_REQ_GET, "/") == 0);
+    run_until_count(scene.base, &scene.server.ends, 1);
+    say("done %u", asked.done);
+    scene_close(&scene);
+}
+
 CASE(http_client_whole_chunks) /* the callback has each when all of it is there */ {
     struct http_scene scene;
     struct asked asked;

@@ -251,6 +251,9 @@ pub(super) unsafe fn answered(evcon: *mut evhttp_connection) {
         if (*req).bits & CHUNKED != 0 {
             (*req).ntoread = 0;
         }
+        // It is in nobody's hands while the close callback runs, which may free it.
+        (*req).evcon = ptr::null_mut();
+        let req_hold = request::Hold::new(req);
         let sent = client(evcon).phase == Phase::Reading && !client(evcon).cut;
         let input = (*(*evcon).bev).input;
         let next = buffer::look(input, |input| client(evcon).protocol.finish(input, sent));
@@ -266,7 +269,9 @@ pub(super) unsafe fn answered(evcon: *mut evhttp_connection) {
             // As in libevent: the answer first, and then that the connection is closed.
             client(evcon).phase = Phase::Ending;
         }
-        hand_over(req);
+        if !req_hold.is_gone() {
+            hand_over(req);
+        }
         if hold.is_gone() {
             return;
         }
