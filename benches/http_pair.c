@@ -1,8 +1,8 @@
 /*
- * An evhttp server that answers a client in a process of its own, one request after the other on one connection, with 64
- * bytes. The client makes two system calls for each: it sends, and it receives.
+ * An evhttp server that answers a client in a process of its own, with 64 bytes, on one connection. The client sends depth=N
+ * requests at once (by default one) and then takes the answers: two system calls.
  *
- *   http_pair [msgs=N] [cpu=N] [life=SECONDS]
+ *   http_pair [msgs=N] [depth=N] [cpu=N] [life=SECONDS]
  */
 #define _GNU_SOURCE
 #include "bench.h"
@@ -30,29 +30,41 @@ static void on_request(struct evhttp_request *request, void *base)
 	evhttp_send_reply(request, HTTP_OK, "OK", NULL);
 }
 
-static int ask(const struct sockaddr_in *address, long messages)
+static const char request_text[] = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/* The bytes of an answer, which are as many each time. */
+static size_t answer_length(const char *answer, size_t got)
 {
-	static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+	const char *end = memmem(answer, got, "\r\n\r\n", 4);
+
+	return end ? (size_t)(end - answer) + 4 + BODY : 0;
+}
+
+static int ask(const struct sockaddr_in *address, long messages, long depth)
+{
+	static char requests[100 * sizeof request_text], answers[65536];
+	size_t length = 0, each = 0;
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	char answer[4096];
 
 	if (fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof *address))
 		die("connect");
 	no_delay(fd);
-	while (messages--) {
+	for (long i = 0; i < depth && i < 100; i++, length += sizeof request_text - 1)
+		memcpy(requests + length, request_text, sizeof request_text - 1);
+	for (; messages > 0; messages -= depth) {
 		size_t got = 0;
-		char *end;
 
-		if (send(fd, request, sizeof request - 1, 0) != sizeof request - 1)
+		if (send(fd, requests, length, 0) != (ssize_t)length)
 			die("send");
 		do {
-			ssize_t n = recv(fd, answer + got, sizeof answer - got, 0);
+			ssize_t n = recv(fd, answers + got, sizeof answers - got, 0);
 
 			if (n <= 0)
 				die("recv");
 			got += n;
-			end = memmem(answer, got, "\r\n\r\n", 4);
-		} while (!end || answer + got < end + 4 + BODY);
+			if (!each)
+				each = answer_length(answers, got);
+		} while (!each || got < each * depth);
 	}
 	close(fd);
 	return 0;
@@ -81,7 +93,7 @@ int main(int argc, char **argv)
 	if (client < 0)
 		die("fork");
 	if (client == 0)
-		_exit(ask(&address, argument(argc, argv, "msgs", 1000)));
+		_exit(ask(&address, argument(argc, argv, "msgs", 1000), argument(argc, argv, "depth", 1)));
 	event_base_dispatch(base);
 	evhttp_free(http);
 	event_base_free(base);

@@ -14,6 +14,10 @@ const FEW: u64 = 1_000;
 const MANY: u64 = 11_000;
 const CONNECTIONS: u64 = 100;
 
+/// Requests that the client of `http_pair` sends at once in [`tests`].
+#[cfg(test)]
+const DEPTH: u64 = 10;
+
 /// The client of `http_pair` sends and receives.
 const CALLS_OF_CLIENT: u64 = 2;
 
@@ -71,6 +75,21 @@ fn round_trips(
             "{program}: {}",
             String::from_utf8_lossy(&output.stderr)
         ));
+    }
+    total(&counts)
+}
+
+/// Many requests at once, whose answers leave together.
+#[cfg(test)]
+fn pipelined(programs: &Programs, messages: u64) -> Result<u64, String> {
+    let counts = programs
+        .dir
+        .join(format!("strace-{}.txt", std::process::id()));
+    let mut command = traced(programs, "http_pair", Contestant::Ferrevent, &counts);
+    command.arg(format!("msgs={messages}"));
+    let output = run_limited(command.arg(format!("depth={DEPTH}")), LIMIT)?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into());
     }
     total(&counts)
 }
@@ -145,6 +164,11 @@ mod tests {
         );
         let calls = http(Contestant::Ferrevent) - CALLS_OF_CLIENT as f64;
         assert!(calls <= 3.1, "{calls} for a request on a kept connection");
+        let calls = each(|messages| pipelined(&programs, messages)).unwrap();
+        assert!(
+            calls <= 0.6,
+            "{calls} for one of {DEPTH} requests, with the client's"
+        );
         let calls = busy(Contestant::Ferrevent);
         assert!(
             calls <= 2.2,

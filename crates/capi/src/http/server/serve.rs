@@ -21,7 +21,9 @@ use crate::http::connection::{
     self, Hold, Role, Unsent, evhttp_connection, evhttp_connection_free,
 };
 use crate::http::headers;
-use crate::http::request::{self, OWN_CONNECTION, PROXY_REQUEST, REQUEST, dismiss, set_string};
+use crate::http::request::{
+    self, OWN_CONNECTION, PROXY_REQUEST, REQUEST, USER_OWNED, dismiss, set_string,
+};
 
 pub(super) const EV_READ: c_short = 2;
 
@@ -29,6 +31,9 @@ const EVENT_EOF: c_short = 0x10;
 const EVENT_ERROR: c_short = 0x20;
 const EVENT_TIMEOUT: c_short = 0x40;
 const EVENT_WRITING: c_short = 0x02;
+
+/// How many bytes of replies may be waiting while another request is read.
+const MOST_UNSENT: usize = 64 * 1024;
 
 /// What is called once the parts that have been sent are written.
 pub(super) type PartCallback = Option<unsafe extern "C" fn(*mut evhttp_connection, *mut c_void)>;
@@ -206,7 +211,12 @@ unsafe fn take_step(evcon: *mut evhttp_connection) -> bool {
             Ok(Step::Discard(len)) => {
                 evbuffer_drain(input, len);
             }
-            Ok(Step::Complete) => ask(evcon),
+            Ok(Step::Complete) => {
+                ask(evcon);
+                if !(*evcon).bev.is_null() && may_go_on(evcon) {
+                    finish(evcon);
+                }
+            }
             Ok(Step::Interim) => {}
             Err(refusal) => refuse(evcon, &refusal),
         }
@@ -319,6 +329,24 @@ unsafe fn ask(evcon: *mut evhttp_connection) {
     }
 }
 
+/// Whether the next request can be read before the reply to this one has been written. Then the replies leave together; one by
+/// one they would be small packets, each of which may wait for the client to acknowledge the one before.
+unsafe fn may_go_on(evcon: *mut evhttp_connection) -> bool {
+    // SAFETY: the caller's connection is live.
+    unsafe {
+        let (served, bev) = (served(evcon), (*evcon).bev);
+        let is_watched = |req: *mut evhttp_request| {
+            (*req).on_complete_cb.is_some() || (*req).flags & USER_OWNED != 0
+        };
+        served.phase == Phase::Replied
+            && served.protocol.keep_alive()
+            && !(*evcon).free_on_completion
+            && (served.request.is_null() || !is_watched(served.request))
+            && evbuffer_get_length((*bev).input) > 0
+            && evbuffer_get_length((*bev).output) <= MOST_UNSENT
+    }
+}
+
 /// What has come is no request that this server takes.
 unsafe fn refuse(evcon: *mut evhttp_connection, refusal: &Refusal) {
     // SAFETY: the caller's connection is held; the program has not seen the request.
@@ -355,7 +383,7 @@ pub(super) unsafe fn written(evcon: *mut evhttp_connection) {
     }
 }
 
-/// A reply has been written: the end of its request.
+/// A reply has been written, or nobody needs to know when it is: the end of its request.
 unsafe fn finish(evcon: *mut evhttp_connection) {
     // SAFETY: the caller's connection is live; both are held over the program's function.
     unsafe {
