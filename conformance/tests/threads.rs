@@ -41,6 +41,18 @@ fn no_race_among_eight_threads_on_four_bases() {
 }
 
 #[test]
+fn no_wake_up_is_lost_by_six_threads_on_three_bases() {
+    let folder = Folder::create().expect("a temporary folder");
+    let program = build(folder.path(), "wakeups");
+    for seed in 1..=3 {
+        let mut command = Command::new(&program);
+        command.arg("2000").arg(seed.to_string());
+        with_library(&mut command, &library().expect("the library builds"));
+        assert_clean(command, LIMIT);
+    }
+}
+
+#[test]
 fn a_million_operations_on_bufferevents_that_others_free() {
     let folder = Folder::create().expect("a temporary folder");
     let program = build(folder.path(), "bufferevents");
