@@ -1,4 +1,4 @@
-//! Short ways: what programs ask of an event most often, where it has a place and nothing stands against it.
+//! Short ways: what programs ask of an event most often, where nothing stands against it.
 //!
 //! With many events, each call waits for the memory of its own. How many of these waits overlap depends on how many calls the
 //! processor has under way at once, and that on their length: so these look at the event once, at nothing that the usual case has
@@ -10,23 +10,28 @@ use crate::arena::parts;
 use crate::base::{Core, EventKey, Host, Item};
 use crate::event::EventSpec;
 use crate::flags::What;
-use crate::slots::{Slot, Standing};
-use crate::timer::Clock;
+use crate::slots::{EventSlots, Slot, Standing};
+use crate::timer::{Clock, Clocks};
 
 impl<H: Host> Core<H> {
     /// Deletes an event that has nothing but a timeout, which runs ([`del_event_of`](Self::del_event_of)).
     #[inline(always)]
     pub fn del_timed(&mut self, key: EventKey, cookie: H::Event) -> bool {
-        let (slots, timers) = (&mut self.events.places, &mut self.timers);
-        let Some((_, slot, clock)) = own::<H>(slots, &mut timers.places, key, cookie) else {
+        if !self.events.can_recycle(key) || !self.timers.schedule.has_several() {
+            return false;
+        }
+        let timers = &mut self.timers;
+        let Some((number, slot, clock)) = own(&mut self.events, &mut timers.clocks, key, cookie)
+        else {
             return false;
         };
         let only_timed = slot.state - Standing::REPEATS == Standing::TIMED;
-        if !only_timed || slot.node != NO_NODE || !timers.schedule.has_several() {
+        if !only_timed || slot.node != NO_NODE {
             return false;
         }
         slot.leave();
         timers.schedule.stop(clock);
+        self.events.recycle_at_once(number);
         self.timed_only -= 1;
         if self.run.running == Some(key) {
             self.run.running = None;
@@ -38,8 +43,9 @@ impl<H: Host> Core<H> {
     /// ([`move_timeout`](Self::move_timeout)).
     #[inline(always)]
     pub fn move_timed(&mut self, key: EventKey, cookie: H::Event, timeout: u64) -> bool {
-        let (slots, timers) = (&mut self.events.places, &mut self.timers);
-        let Some((number, slot, clock)) = own::<H>(slots, &mut timers.places, key, cookie) else {
+        let timers = &mut self.timers;
+        let Some((number, slot, clock)) = own(&mut self.events, &mut timers.clocks, key, cookie)
+        else {
             return false;
         };
         let deadline = self.now.saturating_add(timeout);
@@ -55,18 +61,21 @@ impl<H: Host> Core<H> {
     /// its key.
     #[inline(always)]
     pub fn add_timed(&mut self, spec: EventSpec<H::Event>, timeout: u64) -> Option<EventKey> {
-        let (slots, timers) = (&mut self.events.places, &mut self.timers);
-        let (slot, clock) = free::<H>(slots, &mut timers.places, &spec)?;
-        let waits = spec.what.intersects(What::IO | What::SIGNAL);
+        if spec.what.intersects(What::IO | What::SIGNAL) {
+            return None;
+        }
+        let timers = &mut self.timers;
+        let (number, slot, clock) = free(&mut self.events, &mut timers.clocks, &spec)?;
         let deadline = self.now.saturating_add(timeout);
         let schedule = &mut timers.schedule;
-        if waits || !schedule.start_at_once(clock, spec.place, timeout, deadline) {
+        if !schedule.start_at_once(clock, number, timeout, deadline) {
             return None;
         }
         slot.take(&spec);
         slot.state = Standing::TIMED;
         slot.repeat(clock, timeout);
-        let key = slot.key(spec.place);
+        let key = slot.key(number);
+        self.events.note_taken(number);
         self.timed_only += 1;
         self.note_peak();
         Some(key)
@@ -80,17 +89,17 @@ impl<H: Host> Core<H> {
         happened: What,
         calls: u16,
     ) -> Option<EventKey> {
-        let (slots, timers) = (&mut self.events.places, &mut self.timers);
-        let (slot, _) = free::<H>(slots, &mut timers.places, &spec)?;
+        let (number, slot) = self.events.free_at_once(&spec)?;
         if !self.active.has_room(spec.priority) {
             return None;
         }
-        let item = Item::Event(spec.place, spec.what.calls(calls));
+        let item = Item::Event(number, spec.what.calls(calls));
         let node = self.active.push(spec.priority, item);
         slot.take(&spec);
         slot.set_happened(happened);
         slot.node = node;
-        let key = slot.key(spec.place);
+        let key = slot.key(number);
+        self.events.note_taken(number);
         self.run.yield_to(spec.priority);
         self.note_peak();
         Some(key)
@@ -99,35 +108,49 @@ impl<H: Host> Core<H> {
     /// As [`is_event_waiting`](Self::is_event_waiting).
     #[inline(always)]
     pub fn waits(&mut self, key: EventKey, cookie: H::Event) -> bool {
-        let (slots, timers) = (&mut self.events.places, &mut self.timers);
-        let own = own::<H>(slots, &mut timers.places, key, cookie);
-        own.is_some_and(|(_, slot, _)| slot.state.contains(Standing::INSERTED))
+        let own = self.events.find_own(key, cookie);
+        own.is_some_and(|(_, slot)| slot.state.contains(Standing::INSERTED))
     }
 }
 
-/// What is in the place of an event that is pending or active, if it has this cookie; with its number.
+/// The slot and the clock of an event that is pending or active, if it has this cookie; with its number.
 #[inline(always)]
 fn own<'a, H: Host>(
-    slots: &'a mut H::Slots,
-    clocks: &'a mut H::Clocks,
+    events: &'a mut EventSlots<H>,
+    clocks: &'a mut Clocks<H::Clocks>,
     key: EventKey,
     cookie: H::Event,
 ) -> Option<(u32, &'a mut Slot, &'a mut Clock)> {
     let (index, version) = parts(key);
     let number = index as u32;
-    let (slot, clock) = H::parts_of(slots, clocks, number, cookie)?;
+    let parts = H::parts_of(&mut events.places, &mut clocks.places, number, cookie);
+    let (slot, clock) = match parts {
+        Some(parts) => parts,
+        None => {
+            let known = events.table.get_mut(index)?;
+            if known.cookie != cookie {
+                return None;
+            }
+            (&mut known.slot, clocks.events.get_mut(index)?)
+        }
+    };
     slot.has_version(version).then_some((number, slot, clock))
 }
 
-/// What is in the place of an event that is neither pending nor active.
+/// A slot and a clock for an event that is neither pending nor active; with their number.
 #[inline(always)]
 fn free<'a, H: Host>(
-    slots: &'a mut H::Slots,
-    clocks: &'a mut H::Clocks,
+    events: &'a mut EventSlots<H>,
+    clocks: &'a mut Clocks<H::Clocks>,
     spec: &EventSpec<H::Event>,
-) -> Option<(&'a mut Slot, &'a mut Clock)> {
-    let (slot, clock) = H::parts_of(slots, clocks, spec.place, spec.cookie)?;
-    slot.is_free().then_some((slot, clock))
+) -> Option<(u32, &'a mut Slot, &'a mut Clock)> {
+    let (place, cookie) = (spec.place, spec.cookie);
+    if H::event_in(&events.places, place) == Some(cookie) {
+        let (slot, clock) = H::parts_of(&mut events.places, &mut clocks.places, place, cookie)?;
+        return slot.is_free().then_some((place, slot, clock));
+    }
+    let (number, slot) = events.free_in_table(cookie)?;
+    Some((number, slot, clocks.events.get_mut(number as usize)?))
 }
 
 impl Slot {
@@ -138,5 +161,79 @@ impl Slot {
             self.state.set(Standing::REPEATS, timeout > 0);
             clock.set_interval(timeout);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::Features;
+    use crate::places::Place;
+    use crate::places::memory::{Keeper, Memory};
+
+    fn spec(cookie: u64) -> EventSpec<u64> {
+        EventSpec {
+            cookie,
+            fd: -1,
+            what: What::empty(),
+            priority: 0,
+            place: 0,
+        }
+    }
+
+    /// With some timers that run, and one slot of the table that is free.
+    fn core() -> Core<Keeper> {
+        let mut core = Core::new(Features::empty());
+        core.put_block(0, Some(()), true);
+        let mut last = None;
+        for cookie in 0..5 {
+            let added = core.add_event(None, spec(cookie), Some(1000), None);
+            last = added.expect("a timer").key;
+        }
+        assert!(core.del_event(last.expect("it runs")));
+        core
+    }
+
+    #[test]
+    fn slots_of_the_table_are_used_again() {
+        let mut core = core();
+        let used = core.events.table.len();
+        let mut short = 0;
+        for round in 0..1000 {
+            // Now and then entries that stand for nothing are looked for, and the way is not short.
+            let Some(key) = core.add_timed(spec(9), round) else {
+                let added = core.add_event(None, spec(9), Some(round), None);
+                core.del_event(added.expect("a timer").key.expect("it runs"));
+                continue;
+            };
+            short += 1;
+            core.move_timed(key, 9, round + 1);
+            assert!(core.del_timed(key, 9));
+            assert!(!core.del_timed(key, 9), "it is gone");
+        }
+        assert!(short > 900, "{short}");
+        assert_eq!(core.events.table.len(), used);
+        assert_eq!(core.timers.len(), 4);
+    }
+
+    #[test]
+    fn an_event_with_another_cookie_is_another() {
+        let mut core = core();
+        let key = core.add_timed(spec(9), 7).expect("there is room");
+        assert!(!core.move_timed(key, 8, 7) && !core.del_timed(key, 8));
+        assert!(core.del_timed(key, 9));
+    }
+
+    #[test]
+    fn a_place_that_is_taken_is_not_taken_twice() {
+        let mut core = core();
+        let placed = EventSpec {
+            place: Place::new(0, 3).expect("it is one").number(),
+            ..spec(Memory::<Slot>::COOKIES + 3)
+        };
+        let key = core.add_timed(placed, 7).expect("there is room");
+        assert_eq!(core.add_timed(placed, 7), None);
+        assert_eq!(core.activate_idle(placed, What::READ, 1), None);
+        assert!(core.del_timed(key, placed.cookie));
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct EventSlots<H: Host> {
     pub(crate) places: H::Slots,
     /// How often a number of a block was used again.
     renewals: u32,
-    table: Vec<TableSlot<H::Event>>,
+    pub(crate) table: Vec<TableSlot<H::Event>>,
     /// Slots of the table that have been given back.
     free: Vec<u32>,
     /// How many slots of the table have been in use since there was no event in it at all. Then they are used in their
@@ -45,9 +45,9 @@ pub(crate) struct EventSlots<H: Host> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct TableSlot<E> {
-    cookie: E,
-    slot: Slot,
+pub(crate) struct TableSlot<E> {
+    pub(crate) cookie: E,
+    pub(crate) slot: Slot,
 }
 
 /// What the core knows of an event, but for its timeout; opaque to shells, which have memory for it where an event has a
@@ -203,6 +203,48 @@ impl<H: Host> EventSlots<H> {
         (index, &mut entry.slot)
     }
 
+    /// A slot for an event, if there is one at hand: not taken, before it is [noted](Self::note_taken).
+    #[inline(always)]
+    pub(crate) fn free_at_once(&mut self, spec: &EventSpec<H::Event>) -> Option<(u32, &mut Slot)> {
+        let place = spec.place;
+        if H::event_in(&self.places, place) == Some(spec.cookie) {
+            let slot = self.places.get_mut(place)?;
+            return slot.is_free().then_some((place, slot));
+        }
+        self.free_in_table(spec.cookie)
+    }
+
+    /// A slot of the table, as [`free_at_once`](Self::free_at_once).
+    #[inline(always)]
+    pub(crate) fn free_in_table(&mut self, cookie: H::Event) -> Option<(u32, &mut Slot)> {
+        let index = self.free.last().copied().unwrap_or(self.used);
+        let known = self.table.get_mut(index as usize)?;
+        known.cookie = cookie;
+        Some((index, &mut known.slot))
+    }
+
+    /// The slot that was at hand is taken now.
+    #[inline(always)]
+    pub(crate) fn note_taken(&mut self, number: u32) {
+        if Place::from_number(number).is_none() && self.free.pop().is_none() {
+            self.used += 1;
+        }
+    }
+
+    /// Whether there is nothing more to do, when an event goes, than to [write down](Self::recycle_at_once) which slot is free.
+    #[inline(always)]
+    pub(crate) fn can_recycle(&self, key: EventKey) -> bool {
+        Place::from_number(parts(key).0 as u32).is_some() || self.has_room_for_free()
+    }
+
+    /// As [`recycle`](Self::recycle), where that [can be](Self::can_recycle).
+    #[inline(always)]
+    pub(crate) fn recycle_at_once(&mut self, number: u32) {
+        if Place::from_number(number).is_none() && self.free.len() < self.free.capacity() {
+            self.free.push(number);
+        }
+    }
+
     /// The number and the slot of an event that is pending or active, if this is its cookie.
     #[inline]
     pub(crate) fn find_own(&mut self, key: EventKey, cookie: H::Event) -> Option<(u32, &mut Slot)> {
@@ -228,9 +270,21 @@ impl<H: Host> EventSlots<H> {
     /// The event of this slot has [left](Slot::leave).
     #[inline]
     pub(crate) fn recycle(&mut self, index: u32) {
-        if Place::from_number(index).is_none() {
+        if Place::from_number(index).is_some() {
+            return;
+        }
+        if self.has_room_for_free() {
+            self.free.push(index);
+        } else {
             self.recycle_in_table(index);
         }
+    }
+
+    /// Whether there is nothing more to do, when a slot of the table is free, than to write that down.
+    #[inline(always)]
+    fn has_room_for_free(&self) -> bool {
+        let free = self.free.len();
+        free < self.free.capacity() && free + 1 < self.used as usize
     }
 
     #[inline(never)]

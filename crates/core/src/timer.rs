@@ -19,15 +19,21 @@ use crate::places::{BLOCK, Places};
 pub(crate) struct Timers<T, C> {
     /// Which of them run.
     pub(crate) schedule: Schedule,
-    /// Of the events that have a place.
-    pub(crate) places: C,
-    /// Of the others, by their slots, as far as any of them has had a timeout.
-    events: Vec<Clock>,
+    pub(crate) clocks: Clocks<C>,
     /// How many places were made for timers.
     expected: usize,
     others: Vec<Other<T>>,
     /// Of the others, those that are not in use.
     free: Vec<u32>,
+}
+
+/// The timers of events.
+#[derive(Debug)]
+pub(crate) struct Clocks<C> {
+    /// Of the events that have a place.
+    pub(crate) places: C,
+    /// Of the others, by their slots, as far as any of them has had a timeout.
+    pub(crate) events: Vec<Clock>,
 }
 
 /// The timers that run, in order. A clock is not in here: whoever calls has it at hand.
@@ -106,8 +112,10 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
                 unlooked: SWEEP_FROM,
                 next_order: REMOVED,
             },
-            places: C::default(),
-            events: Vec::new(),
+            clocks: Clocks {
+                places: C::default(),
+                events: Vec::new(),
+            },
             expected: 0,
             others: Vec::new(),
             free: Vec::new(),
@@ -116,7 +124,7 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
 
     /// A block of places comes, or goes. No timer of one that goes runs.
     pub(crate) fn put_block(&mut self, number: u32, block: Option<C::Block>, timers: bool) {
-        self.places.put(number, block);
+        self.clocks.places.put(number, block);
         if !timers {
             return;
         }
@@ -279,9 +287,9 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
 
     #[inline]
     fn find_clock(&self, event: u32) -> Option<&Clock> {
-        match self.places.get(event) {
+        match self.clocks.places.get(event) {
             Some(clock) => Some(clock),
-            None => self.events.get(event as usize),
+            None => self.clocks.events.get(event as usize),
         }
     }
 
@@ -289,11 +297,9 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
     fn with_clock(&mut self, event: u32) -> (&mut Schedule, &mut Clock) {
         let index = event as usize;
         let Self {
-            schedule,
-            places,
-            events,
-            ..
+            schedule, clocks, ..
         } = self;
+        let Clocks { places, events } = clocks;
         if let Some(clock) = places.get_mut(event) {
             return (schedule, clock);
         }
@@ -309,10 +315,10 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
         let clock = if entry.id & OTHER != 0 {
             let index = (entry.id & !OTHER) as usize;
             self.others.get_mut(index).map(|other| &mut other.clock)
-        } else if let Some(clock) = self.places.get_mut(entry.id) {
+        } else if let Some(clock) = self.clocks.places.get_mut(entry.id) {
             Some(clock)
         } else {
-            self.events.get_mut(entry.id as usize)
+            self.clocks.events.get_mut(entry.id as usize)
         };
         clock.filter(|clock| clock.entry == entry.order)
     }

@@ -6,6 +6,7 @@ mod recorder;
 mod shell;
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ferrevent_core::driver::{Driver, Fd, Ready};
@@ -36,6 +37,8 @@ struct Tester {
     /// Ghosts that were reported in the last wait: the next one is to be without.
     seen: usize,
     fired: u32,
+    /// How often a short way was one.
+    short: usize,
 }
 
 impl Tester {
@@ -54,6 +57,7 @@ impl Tester {
             budget: 0,
             seen: 0,
             fired: 0,
+            short: 0,
         };
         for _ in 0..3 {
             tester.sockets.push(shell.world.pair());
@@ -88,9 +92,14 @@ impl Tester {
                 let happened = [What::READ, What::WRITE, What::TIMEOUT, What::CLOSED]
                     [self.random.below(4) as usize];
                 self.model.activate(id, happened);
-                let spec = self.spec(id);
-                let key = shell.core.activate_event(self.keys[id], spec, happened, 1);
-                self.keys[id] = Some(key);
+                let (key, spec) = (self.keys[id], self.spec(id));
+                let short = key.is_none() && self.random.chance(50);
+                let at_once = short
+                    .then(|| shell.core.activate_idle(spec, happened, 1))
+                    .flatten();
+                self.count_short(at_once.is_some());
+                self.keys[id] =
+                    at_once.or_else(|| Some(shell.core.activate_event(key, spec, happened, 1)));
             }
             12 => {
                 self.model.remove_timer(id);
@@ -145,6 +154,10 @@ impl Tester {
         // Few different ones, so that many are equal.
         let timeout = Some(self.random.below(5) * 1_000_000).filter(|_| self.random.chance(60));
         let added = self.model.add(id, timeout, shell.core.now());
+        if self.random.chance(50) && self.add_shortly(shell, id, timeout) {
+            assert!(added, "the short way is none for what is refused");
+            return self.count_short(true);
+        }
         let at_once = self.random.chance(80);
         let driver = at_once.then_some(&mut *shell.driver as &mut dyn Driver);
         match shell
@@ -160,12 +173,32 @@ impl Tester {
         }
     }
 
+    /// Adds it by a short way, if there is one.
+    fn add_shortly(&mut self, shell: &mut Shell, id: usize, timeout: Option<u64>) -> bool {
+        match (self.keys[id], timeout) {
+            (Some(key), Some(timeout)) => shell.core.move_timed(key, id, timeout),
+            (Some(key), None) => shell.core.waits(key, id),
+            (None, Some(timeout)) => {
+                self.keys[id] = shell.core.add_timed(self.spec(id), timeout);
+                self.keys[id].is_some()
+            }
+            (None, None) => false,
+        }
+    }
+
+    fn count_short(&mut self, was_one: bool) {
+        self.short += usize::from(was_one);
+    }
+
     fn del(&mut self, shell: &mut Shell, id: usize) {
         let known = self.model.is_known(id);
         self.model.del(id);
-        let deleted = self.keys[id]
-            .take()
-            .is_some_and(|key| shell.core.del_event(key));
+        let short = self.random.chance(50);
+        let deleted = self.keys[id].take().is_some_and(|key| {
+            let at_once = short && shell.core.del_timed(key, id);
+            self.count_short(at_once);
+            at_once || shell.core.del_event(key)
+        });
         assert_eq!(deleted, known, "pending or active");
     }
 
@@ -331,14 +364,19 @@ fn play(seed: u64, edge: bool) -> Vec<String> {
     }
     let end = shell.run(&mut tester, LoopFlags::empty());
     assert_eq!(end.expect("nothing to wait for"), LoopEnd::Empty);
+    SHORT.fetch_add(tester.short, Ordering::Relaxed);
     world.trace()
 }
+
+/// How often short ways were ones, over all seeds.
+static SHORT: AtomicUsize = AtomicUsize::new(0);
 
 #[test]
 fn they_do_as_the_model_says_with_edges() {
     shell::for_each_seed(shell::seeds(10_000), |seed| {
         play(seed, true);
     });
+    assert!(SHORT.load(Ordering::Relaxed) > 0);
 }
 
 #[test]
