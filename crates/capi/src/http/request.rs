@@ -146,12 +146,13 @@ impl Drop for Hold {
 /// Replaces a string of a request.
 ///
 /// # Safety
-/// `place` is a string field of a live request; what it holds is not used any more. `text` has no zero byte in it.
+/// `place` is a string field of a live request; what it holds is not used any more, but `text` may be it. There is no zero
+/// byte in `text`.
 pub(super) unsafe fn set_string(place: *mut *mut c_char, text: &[u8]) {
-    // SAFETY: by this function's contract.
+    // SAFETY: by this function's contract; what was there goes when the text has been copied.
     unsafe {
-        memory::release((*place).cast());
-        *place = memory::string(text);
+        let before = std::mem::replace(&mut *place, memory::string(text));
+        memory::release(before.cast());
     }
 }
 

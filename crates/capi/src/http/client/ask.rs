@@ -166,7 +166,8 @@ unsafe fn forget(evcon: *mut evhttp_connection, req: *mut evhttp_request) {
 /// # Safety
 /// `evcon` is live, and idle.
 pub(super) unsafe fn send(evcon: *mut evhttp_connection) {
-    // SAFETY: by this function's contract. What the head is made of stays as it is while no code of the program's runs.
+    // SAFETY: by this function's contract. What the head is made of stays as it is while no code of the program's runs; where
+    // callbacks of its buffers may, connection and request are held.
     unsafe {
         let bev = (*evcon).bev;
         let Some(&req) = client(evcon).requests.front() else {
@@ -196,11 +197,15 @@ pub(super) unsafe fn send(evcon: *mut evhttp_connection) {
         client(evcon).phase = Phase::Sending;
         bufferevent_disable(bev, EV_READ);
         bufferevent_enable(bev, EV_WRITE);
+        let (hold, req_hold) = (Hold::new(evcon), request::Hold::new(req));
         bufferevent_write(bev, head.as_ptr().cast(), head.len());
+        client(evcon).head = head;
+        if hold.is_gone() || req_hold.is_gone() || client(evcon).phase != Phase::Sending {
+            return;
+        }
         if !client(evcon).protocol.holds_body() {
             bufferevent_write_buffer(bev, body);
         }
-        client(evcon).head = head;
     }
 }
 
@@ -251,7 +256,7 @@ pub(super) unsafe fn answered(evcon: *mut evhttp_connection) {
         if (*req).bits & CHUNKED != 0 {
             (*req).ntoread = 0;
         }
-        // It is in nobody's hands while the close callback runs, which may free it.
+        // It is in nobody's hands while the close callback runs, which may free it, or ask with it again.
         (*req).evcon = ptr::null_mut();
         let req_hold = request::Hold::new(req);
         let sent = client(evcon).phase == Phase::Reading && !client(evcon).cut;
@@ -269,7 +274,7 @@ pub(super) unsafe fn answered(evcon: *mut evhttp_connection) {
             // As in libevent: the answer first, and then that the connection is closed.
             client(evcon).phase = Phase::Ending;
         }
-        if !req_hold.is_gone() {
+        if !req_hold.is_gone() && (*req).evcon.is_null() {
             hand_over(req);
         }
         if hold.is_gone() {

@@ -307,9 +307,6 @@ struct Status(c_int, *const c_char, Option<Version>);
 unsafe fn reply(asked: &Asked, req: *mut evhttp_request, status: Status) {
     // SAFETY: the caller's request waits for an answer, and is held.
     unsafe {
-        if asked.hold.is_gone() {
-            return;
-        }
         let body = ReplyBody::Whole(evbuffer_get_length((*req).output_buffer) as u64);
         (*req).bits |= USER_DONE;
         if begin(asked, req, status, body) {
@@ -341,14 +338,20 @@ unsafe fn begin(
     // SAFETY: the caller's request waits for an answer, and is held. The program's strings and headers are looked at while
     // none of its code runs.
     unsafe {
+        // In the close callback of a connection even its server may have gone.
+        if asked.hold.is_gone() {
+            return false;
+        }
         (*req).response_code = code;
         let code = code_of(code);
         let line = bytes(reason).unwrap_or_else(|| status::reason(code).as_bytes());
         set_string(&raw mut (*req).response_code_line, line);
+        // The reason that was given may have been the one that is replaced.
+        let reason = bytes((*req).response_code_line).filter(|_| !reason.is_null());
         let content_type = (*served(evcon).http).content_type.as_ref();
         let reply = Reply {
             code,
-            reason: bytes(reason),
+            reason,
             body,
             date: now(),
             content_type: content_type.map(|text| text.to_bytes()),

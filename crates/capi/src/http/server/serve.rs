@@ -295,9 +295,11 @@ unsafe fn begin(evcon: *mut evhttp_connection) {
 }
 
 unsafe fn take_body(evcon: *mut evhttp_connection, input: *mut evbuffer, len: usize) {
-    // SAFETY: the caller's connection is held, and the request is its own as long as it reads.
+    // SAFETY: the caller's connection is held, and so is the request: callbacks that the program has on the input may free
+    // both.
     unsafe {
         let req = served(evcon).request;
+        let hold = request::Hold::new(req);
         let mut left = len;
         while left > 0 {
             let Ok(moved @ 1..) =
@@ -305,6 +307,9 @@ unsafe fn take_body(evcon: *mut evhttp_connection, input: *mut evbuffer, len: us
             else {
                 return fail(evcon);
             };
+            if hold.is_gone() {
+                return;
+            }
             left -= moved;
         }
         (*req).body_size += len;
