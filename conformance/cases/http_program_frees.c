@@ -72,3 +72,30 @@ CASE_DIFFERS(http_answer_in_the_close_callback, "memory safety", "it is too late
     wire_close(&wire);
     stop(&server);
 }
+
+static struct bufferevent *other_end;
+
+static struct bufferevent *make_pair(struct event_base *base, void *arg) {
+    struct bufferevent *pair[2];
+    unsigned *made = arg;
+    CHECK(bufferevent_pair_new(base, 0, pair) == 0);
+    other_end = pair[1];
+    ++*made;
+    return pair[0];
+}
+
+CASE(http_bufferevent_without_a_descriptor) /* the client is turned away */ {
+    struct server server;
+    struct wire wire;
+    unsigned made = 0;
+    event_set_log_callback(ignore_log);
+    serve(&server);
+    evhttp_set_bevcb(server.http, make_pair, &made);
+    wire_open(&wire, &server);
+    run_until_count(server.base, &made, 1);
+    calm(server.base);
+    say("made %u, ended %d", made, wire.ended);
+    wire_close(&wire);
+    bufferevent_free(other_end);
+    stop(&server);
+}

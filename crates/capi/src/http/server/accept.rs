@@ -16,6 +16,7 @@ use crate::bufferevent::{
     new_on_socket,
 };
 use crate::http::connection::{self, Hold, Role, evhttp_connection_free};
+use crate::log;
 
 /// A client has connected.
 ///
@@ -52,7 +53,7 @@ pub(super) unsafe fn accept(
     }
 }
 
-/// `None` if there can be none, or the program has freed the server instead.
+/// `None` if there can be none, or the program has freed the server instead. Then the descriptor is still the caller's.
 unsafe fn make_bufferevent(
     http: *mut evhttp,
     base: *mut event_base,
@@ -70,7 +71,11 @@ unsafe fn make_bufferevent(
                 return None;
             }
             if !bev.is_null() {
-                bufferevent_setfd(bottom(bev), fd);
+                if bufferevent_setfd(bottom(bev), fd) < 0 {
+                    log::warn("evhttp: the program's bufferevent takes no descriptor");
+                    bufferevent_free(bev);
+                    return None;
+                }
                 return Some(bev);
             }
         }
