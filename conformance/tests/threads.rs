@@ -2,8 +2,7 @@
 //!
 //! helgrind knows the locks of the library's objects: they are POSIX mutexes. `stress/helgrind.supp` has the one thing that it
 //! cannot know of them, how references are counted. OpenSSL needs no suppression. Two tables that all bases share, of blocks of
-//! events and of signals, have locks that it does not see (`std`'s, and a flag): the programs that it runs here do not meet in
-//! them.
+//! events and of signals, have locks that it does not see (`std`'s, and a flag); of the programs that it runs here, it reports nothing there.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
