@@ -276,10 +276,15 @@ impl<H: Host> Core<H> {
     /// Applies noted changes to the driver. To be called before each wait.
     ///
     /// Each failure is passed to `failed`: a descriptor that cannot be watched any more stays unwatched.
-    pub fn sync(&mut self, driver: &mut dyn Driver, mut failed: impl FnMut(SyncError)) {
-        if !self.fds.has_changes() {
-            return;
+    #[inline]
+    pub fn sync(&mut self, driver: &mut dyn Driver, failed: impl FnMut(SyncError)) {
+        if self.fds.has_changes() {
+            self.apply_changes(driver, failed);
         }
+    }
+
+    #[inline(never)]
+    fn apply_changes(&mut self, driver: &mut dyn Driver, mut failed: impl FnMut(SyncError)) {
         if self.fds.haunted {
             match driver.reset() {
                 Ok(()) => self.fds.forget_registrations(),

@@ -233,6 +233,7 @@ impl FdTable {
         }
     }
 
+    #[inline]
     pub(crate) fn has_changes(&self) -> bool {
         !self.dirty.is_empty() || self.haunted
     }

@@ -342,7 +342,7 @@ impl<H: Host> Core<H> {
 
     /// The wait is over, at `now` (`None` only if nobody [needs](Self::needs_time) it): timers expire, and the pass
     /// begins to run what is queued.
-    #[inline]
+    #[inline(always)]
     pub fn wait_done(&mut self, now: Option<u64>) {
         self.run.timed = false;
         if let Some(now) = now {
@@ -351,9 +351,8 @@ impl<H: Host> Core<H> {
         if !self.later.is_empty() || !self.again.is_empty() {
             self.take_put_off();
         }
-        if !self.arrived.is_empty() && !self.signals_queued {
-            self.signals_queued = true;
-            self.active.push(0, Item::Signals);
+        if !self.arrived.is_empty() {
+            self.queue_signals();
         }
         if !self.timers.is_empty() {
             self.expire_timers();
@@ -363,6 +362,14 @@ impl<H: Host> Core<H> {
             Some(priority) => Phase::Process(priority),
             None => self.end_pass(),
         };
+    }
+
+    #[cold]
+    fn queue_signals(&mut self) {
+        if !self.signals_queued {
+            self.signals_queued = true;
+            self.active.push(0, Item::Signals);
+        }
     }
 
     /// Queues what was to wait for this pass.

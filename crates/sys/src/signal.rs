@@ -128,11 +128,16 @@ impl SignalInbox {
 
     /// Hands over what has arrived since the last time: each signal's number, in ascending order, with how often it
     /// came. One atomic load when there is nothing.
-    pub fn drain(&mut self, mut each: impl FnMut(i32, u32)) {
-        let slot = &TABLE[self.slot];
-        if slot.arrived.load(Ordering::Relaxed) == 0 {
-            return;
+    #[inline]
+    pub fn drain(&mut self, each: impl FnMut(i32, u32)) {
+        if TABLE[self.slot].arrived.load(Ordering::Relaxed) != 0 {
+            self.drain_arrived(each);
         }
+    }
+
+    #[cold]
+    fn drain_arrived(&mut self, mut each: impl FnMut(i32, u32)) {
+        let slot = &TABLE[self.slot];
         let mut arrived = slot.arrived.swap(0, Ordering::AcqRel);
         while arrived != 0 {
             let signo = arrived.trailing_zeros() as usize + 1;
