@@ -43,16 +43,14 @@ static void ask_again(struct asked *asked) {
     say("again: %d", ask(asked->connection, asked, EVHTTP_REQ_GET, "/again"));
 }
 
-CASE_DIFFERS(http_client_request_in_closecb, "memory safety",
-             "its callback does not come if it is freed or asked with again") {
+static void act_before(const struct answer *answers, unsigned count) {
     void (*const actions[])(struct asked *) = {cancel, drop, ask_again};
     for (size_t i = 0; i < COUNT(actions); i++) {
         struct http_scene scene;
         struct asked asked;
         act = actions[i];
         closes = 0;
-        scene_open(&scene,
-                   ANSWERS({.text = CLOSES, .then = CLOSE}, {.text = CLOSES, .then = CLOSE}));
+        scene_open(&scene, answers, count);
         ask_new(&asked, "it");
         evhttp_connection_set_closecb(scene.connection, act_in_closecb, &asked);
         CHECK(ask(scene.connection, &asked, EVHTTP_REQ_GET, "/") == 0);
@@ -60,9 +58,19 @@ CASE_DIFFERS(http_client_request_in_closecb, "memory safety",
             run_until_count(scene.base, &asked.done, 1);
         run_until_count(scene.base, &closes, 1);
         calm(scene.base);
-        say("done %u", asked.done);
+        say("done %u, errors %u", asked.done, asked.errors);
         scene_close(&scene);
     }
+}
+
+CASE_DIFFERS(http_client_request_in_closecb, "memory safety",
+             "its callback does not come if it is freed or asked with again") {
+    act_before(ANSWERS({.text = CLOSES, .then = CLOSE}, {.text = CLOSES, .then = CLOSE}));
+}
+
+CASE_DIFFERS(http_client_request_in_closecb_after_error, "memory safety",
+             "its callbacks do not come if it is freed or asked with again") {
+    act_before(ANSWERS({.text = "nonsense\r\n\r\n"}, {.text = CLOSES, .then = CLOSE}));
 }
 
 /* The connection goes, or the request, when the head is put into the output. */

@@ -214,19 +214,25 @@ pub(super) unsafe fn send(evcon: *mut evhttp_connection) {
 /// # Safety
 /// `evcon` is live. It may be gone afterwards.
 pub(super) unsafe fn fail(evcon: *mut evhttp_connection, error: c_int) {
-    // SAFETY: by this function's contract; the hold keeps the memory. What the callbacks need is copied before they run.
+    // SAFETY: by this function's contract; the holds keep the memory. What the last callbacks need is copied before they run.
     unsafe {
         let hold = Hold::new(evcon);
-        let mut callbacks = None;
-        if let Some(req) = client(evcon).requests.pop_front() {
-            callbacks = Some(((*req).error_cb, (*req).cb, (*req).cb_arg));
-            dismiss(req);
-        }
+        let failed = client(evcon).requests.pop_front().map(|req| {
+            // As in `answered`, for the close callback.
+            (*req).evcon = ptr::null_mut();
+            (req, request::Hold::new(req))
+        });
         reset(evcon);
         if !hold.is_gone() {
             proceed(evcon);
         }
-        if let Some((error_cb, cb, arg)) = callbacks {
+        if let Some((req, req_hold)) = failed
+            && !req_hold.is_gone()
+            && (*req).evcon.is_null()
+        {
+            let (error_cb, cb, arg) = ((*req).error_cb, (*req).cb, (*req).cb_arg);
+            dismiss(req);
+            drop(req_hold);
             if let Some(error_cb) = error_cb {
                 error_cb(error, arg);
             }
