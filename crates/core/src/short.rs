@@ -11,32 +11,46 @@ use crate::base::{Core, EventKey, Host, Item};
 use crate::event::EventSpec;
 use crate::flags::What;
 use crate::slots::{EventSlots, Slot, Standing};
-use crate::timer::{Clock, Clocks};
+use crate::timer::{Clock, Clocks, Schedule};
 
 impl<H: Host> Core<H> {
     /// Deletes an event that has nothing but a timeout, which runs ([`del_event_of`](Self::del_event_of)).
     #[inline(always)]
     pub fn del_timed(&mut self, key: EventKey, cookie: H::Event) -> bool {
-        if !self.events.can_recycle(key) || !self.timers.schedule.has_several() {
-            return false;
-        }
-        let timers = &mut self.timers;
-        let Some((number, slot, clock)) = own(&mut self.events, &mut timers.clocks, key, cookie)
-        else {
-            return false;
+        let (index, version) = parts(key);
+        let (places, timers) = (&mut self.events.places, &mut self.timers);
+        let clocks = &mut timers.clocks.places;
+        let deleted = match H::parts_of(places, clocks, index as u32, cookie) {
+            Some((slot, clock)) => {
+                slot.has_version(version) && slot.leave_at_once(clock, &mut timers.schedule)
+            }
+            None => self.del_timed_in_table(key, cookie),
         };
-        let only_timed = slot.state - Standing::REPEATS == Standing::TIMED;
-        if !only_timed || slot.node != NO_NODE {
+        if !deleted {
             return false;
         }
-        slot.leave();
-        timers.schedule.stop(clock);
-        self.events.recycle_at_once(number);
         self.timed_only -= 1;
         if self.run.running == Some(key) {
             self.run.running = None;
         }
         true
+    }
+
+    #[inline(always)]
+    fn del_timed_in_table(&mut self, key: EventKey, cookie: H::Event) -> bool {
+        if !self.events.can_recycle() {
+            return false;
+        }
+        let timers = &mut self.timers;
+        let Some((index, slot, clock)) = own(&mut self.events, &mut timers.clocks, key, cookie)
+        else {
+            return false;
+        };
+        let deleted = slot.leave_at_once(clock, &mut timers.schedule);
+        if deleted {
+            self.events.recycle_at_once(index);
+        }
+        deleted
     }
 
     /// Moves the deadline of an event whose timeout runs, and for which nothing else is to be done
@@ -154,6 +168,18 @@ fn free<'a, H: Host>(
 }
 
 impl Slot {
+    /// Leaves and stops the clock, if there is nothing else to do.
+    #[inline(always)]
+    fn leave_at_once(&mut self, clock: &mut Clock, schedule: &mut Schedule) -> bool {
+        let only_timed = self.state - Standing::REPEATS == Standing::TIMED;
+        if !only_timed || self.node != NO_NODE || !schedule.has_several() {
+            return false;
+        }
+        self.leave();
+        schedule.stop(clock);
+        true
+    }
+
     /// Notes how long the timeout is that begins, where it is to begin again each time.
     #[inline(always)]
     fn repeat(&mut self, clock: &mut Clock, timeout: u64) {

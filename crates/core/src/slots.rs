@@ -231,17 +231,11 @@ impl<H: Host> EventSlots<H> {
         }
     }
 
-    /// Whether there is nothing more to do, when an event goes, than to [write down](Self::recycle_at_once) which slot is free.
+    /// As [`recycle`](Self::recycle) of a slot of the table, where that [can be](Self::can_recycle).
     #[inline(always)]
-    pub(crate) fn can_recycle(&self, key: EventKey) -> bool {
-        Place::from_number(parts(key).0 as u32).is_some() || self.has_room_for_free()
-    }
-
-    /// As [`recycle`](Self::recycle), where that [can be](Self::can_recycle).
-    #[inline(always)]
-    pub(crate) fn recycle_at_once(&mut self, number: u32) {
-        if Place::from_number(number).is_none() && self.free.len() < self.free.capacity() {
-            self.free.push(number);
+    pub(crate) fn recycle_at_once(&mut self, index: u32) {
+        if self.free.len() < self.free.capacity() {
+            self.free.push(index);
         }
     }
 
@@ -273,7 +267,7 @@ impl<H: Host> EventSlots<H> {
         if Place::from_number(index).is_some() {
             return;
         }
-        if self.has_room_for_free() {
+        if self.can_recycle() {
             self.free.push(index);
         } else {
             self.recycle_in_table(index);
@@ -282,7 +276,7 @@ impl<H: Host> EventSlots<H> {
 
     /// Whether there is nothing more to do, when a slot of the table is free, than to write that down.
     #[inline(always)]
-    fn has_room_for_free(&self) -> bool {
+    pub(crate) fn can_recycle(&self) -> bool {
         let free = self.free.len();
         free < self.free.capacity() && free + 1 < self.used as usize
     }

@@ -64,7 +64,7 @@ impl event_base {
     pub(crate) unsafe fn clear<'a>(this: *mut Self) -> Option<&'a mut Inner> {
         // SAFETY: the memory of a base stays one.
         let clear_for = unsafe { (*this).lone.clear_for.load(Ordering::Relaxed) };
-        if clear_for != ANY_THREAD && clear_for != this_thread() {
+        if clear_for != this_thread() && clear_for != ANY_THREAD {
             return None;
         }
         // SAFETY: it is there until `obstruct` has said that nobody is clear any more. The program promises to use one thread,
