@@ -21,41 +21,58 @@ use crate::debug;
 /// `ev` is initialised and its base live; `tv` is NULL or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int {
-    // SAFETY: by this function's contract.
-    unsafe { if add_at_once(ev, tv) { 0 } else { add(ev, tv) } }
-}
-
-/// The short way, for an event that `event_new` has made. Returns whether it was one.
-#[inline(always)]
-unsafe fn add_at_once(ev: *mut event, tv: *const timeval) -> bool {
-    // SAFETY: the caller's `ev` is initialised, its `tv` NULL or valid. No user code runs in here.
+    // SAFETY: by this function's contract. No user code runs in here.
     unsafe {
         let Some(inner) = clear_base_of(ev) else {
-            return false;
+            return add(ev, tv);
         };
-        let key = key_of((*ev).ev_evcallback.key);
-        let Some(tv) = tv.as_ref() else {
-            return key.is_some_and(|key| inner.core.waits(key, Address(ev)));
-        };
-        if is_finalizing(ev) {
-            return false;
+        match (key_of((*ev).ev_evcallback.key), tv.as_ref()) {
+            (Some(key), Some(timeout)) => move_at_once(ev, timeout, inner, key),
+            (Some(key), None) if inner.core.waits(key, Address(ev)) => 0,
+            (None, Some(timeout)) => start_at_once(ev, timeout, inner),
+            (_, None) => add(ev, tv),
         }
-        let Some(timeout) = short_nanoseconds(tv) else {
-            return false;
-        };
-        if !inner.core.has_pass_time() {
-            return false;
-        }
-        if let Some(key) = key {
-            return inner.core.move_timed(key, Address(ev), timeout);
-        }
-        let Some(key) = inner.core.add_timed(spec_of(ev), timeout) else {
-            return false;
-        };
-        (*ev).ev_evcallback.key = slotmap::Key::data(&key).as_ffi();
-        (*ev).ev_evcallback.evcb_flags = EVLIST_INIT | EVLIST_TIMEOUT;
-        true
     }
+}
+
+/// The short way for a timeout that runs. It is a function of its own, and so are its likes, so that none needs the registers of
+/// all.
+#[inline(never)]
+unsafe fn move_at_once(ev: *mut event, tv: &timeval, inner: &mut Inner, key: EventKey) -> c_int {
+    // SAFETY: as `event_add`.
+    unsafe {
+        if let Some(timeout) = timeout_at_once(ev, tv, inner)
+            && inner.core.move_timed(key, Address(ev), timeout)
+        {
+            return 0;
+        }
+        add(ev, tv)
+    }
+}
+
+/// The short way for an event that is not added.
+#[inline(never)]
+unsafe fn start_at_once(ev: *mut event, tv: &timeval, inner: &mut Inner) -> c_int {
+    // SAFETY: as `event_add`.
+    unsafe {
+        if let Some(timeout) = timeout_at_once(ev, tv, inner)
+            && let Some(key) = inner.core.add_timed(spec_of(ev), timeout)
+        {
+            (*ev).ev_evcallback.key = slotmap::Key::data(&key).as_ffi();
+            (*ev).ev_evcallback.evcb_flags = EVLIST_INIT | EVLIST_TIMEOUT;
+            return 0;
+        }
+        add(ev, tv)
+    }
+}
+
+/// The timeout in nanoseconds, unless something has to be done or looked at first.
+#[inline(always)]
+unsafe fn timeout_at_once(ev: *const event, tv: &timeval, inner: &Inner) -> Option<u64> {
+    // SAFETY: as `event_add`.
+    let finalizing = unsafe { is_finalizing(ev) };
+    let ready = !finalizing && inner.core.has_pass_time();
+    ready.then(|| short_nanoseconds(tv)).flatten()
 }
 
 #[cold]
