@@ -440,7 +440,7 @@ impl<H: Host> Core<H> {
 
     /// Takes it out of its descriptor's or signal's users.
     #[inline(never)]
-    fn withdraw(&mut self, index: u32, key: EventKey, fd: Fd, what: What) {
+    pub(crate) fn withdraw(&mut self, index: u32, key: EventKey, fd: Fd, what: What) {
         if what.contains(What::SIGNAL) {
             self.withdraw_signal(key, fd);
         } else if fd >= 0 {

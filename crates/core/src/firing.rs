@@ -130,17 +130,20 @@ impl<H: Host> Core<H> {
     /// hides what else happens until it has run, and then only a persistent one on a descriptor is added again.
     pub(crate) fn expire_event(&mut self, index: u32) {
         let slot = self.events.at_mut(index);
-        slot.state -= Standing::TIMED;
-        let was = *slot;
-        slot.state -= Standing::INSERTED;
-        slot.node = NO_NODE;
-        if was.state.contains(Standing::INSERTED) {
-            self.take_out(index, was.key(index), &was);
+        // Read before it is written to: with many timers this is the first look at the event, and a copy of what has just been
+        // written in part would wait until its memory has come.
+        let (fd, what, state) = (slot.fd, slot.what(), slot.state);
+        let (key, priority, node) = (slot.key(index), slot.priority, slot.node);
+        slot.state = state - (Standing::TIMED | Standing::INSERTED);
+        if node != NO_NODE {
+            slot.node = NO_NODE;
+            self.remove_active(priority, node);
+        }
+        if state.contains(Standing::INSERTED) {
+            self.waiting -= 1;
+            self.withdraw(index, key, fd, what);
         } else {
             self.timed_only -= 1;
-        }
-        if was.node != NO_NODE {
-            self.remove_active(was.priority, was.node);
         }
         self.activate(index, What::TIMEOUT, 1);
     }

@@ -176,10 +176,16 @@ impl Heap {
         Some(found)
     }
 
+    /// Pushes an entry, and puts it in order unless others are not: it may be due in no time.
     #[inline]
     pub(crate) fn push(&mut self, entry: Entry) {
+        let is_heap = self.settled == self.entries.len();
         if !self.push_at_once(true, entry) {
             self.push_and_grow(entry);
+        }
+        if is_heap {
+            self.sift_up(self.entries.len() - 1);
+            self.settled = self.entries.len();
         }
     }
 
