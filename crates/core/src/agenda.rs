@@ -68,6 +68,12 @@ impl Agenda {
         (!waits).then_some(first)
     }
 
+    /// See [`Heap::next_gathered`].
+    #[inline]
+    pub(crate) fn next_gathered(&self) -> &[Entry] {
+        self.heap.next_gathered()
+    }
+
     /// Takes the top out if its deadline has passed at `now`.
     #[inline]
     pub(crate) fn pop_due(&mut self, now: u64) -> Option<Entry> {

@@ -38,6 +38,9 @@ const KEPT: usize = 16 << 10;
 /// If more than one of so many entries is due, they are gathered by going through all.
 const FEW: usize = 8;
 
+/// So many gathered ones are told of at once.
+const BATCH: usize = 64;
+
 /// Where the earliest is. An allocator puts a large table 16 bytes behind the beginning of a page, so that with two
 /// fillers, children begin on a line of memory of 64 bytes.
 const ROOT: usize = 2;
@@ -129,6 +132,17 @@ impl Heap {
         }
         self.pop_waiting();
         Some(waiting)
+    }
+
+    /// Of those that are gathered, the next ones; nothing if the same have been told before.
+    #[inline]
+    pub(crate) fn next_gathered(&self) -> &[Entry] {
+        let left = self.due.len();
+        if left.is_multiple_of(BATCH) {
+            &self.due[left.saturating_sub(BATCH)..]
+        } else {
+            &[]
+        }
     }
 
     #[cold]

@@ -250,6 +250,13 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
         None
     }
 
+    /// The events whose timers are about to expire, some of them at a time.
+    #[inline]
+    pub(crate) fn next_expiring(&self) -> impl ExactSizeIterator<Item = u32> {
+        let next = self.schedule.agenda.next_gathered();
+        next.iter().map(|entry| entry.id)
+    }
+
     /// Takes out the earliest timer if it is due at `now`.
     pub(crate) fn expire(&mut self, now: u64) -> Option<Expired<T>> {
         while let Some(entry) = self.schedule.agenda.pop_due(now) {
@@ -481,6 +488,12 @@ fn grow(events: &mut Vec<Clock>, index: usize) {
 }
 
 impl Clock {
+    /// Anything that stands in it.
+    #[inline]
+    pub(crate) fn look(&self) -> u32 {
+        self.entry
+    }
+
     /// What the event wants to be added to a deadline that has passed, in nanoseconds.
     #[inline]
     pub(crate) fn set_interval(&mut self, interval: u64) {
