@@ -16,7 +16,7 @@ static void starts_mixed(evutil_socket_t fd, short what, void *arg) {
     traced(fd, what, "start");
     for (int i = 0; i < 8; i++)
         CHECK(add_ms(events[i], waits[i]) == 0);
-    usleep(12000);
+    usleep(30000);
 }
 
 /* Earlier deadline first. In a callback the clock stands still, so that only the waits count. */
@@ -270,7 +270,7 @@ CASE(timer_hides_readable_in_the_same_pass) {
     struct event *event = new_event(base, fd[0], EV_READ, traced, "a");
     CHECK(add_ms(event, 1) == 0);
     send_all(fd[1], "x", 1);
-    usleep(5000);
+    usleep(20000);
     step("loop");
     event_base_dispatch(base);
     event_free(event);
@@ -406,9 +406,9 @@ CASE_DIFFERS(timer_with_a_common_timeout_among_others, "K",
     struct event *second = new_event(base, -1, 0, traced, "other");
     struct event *reader = new_event(base, fd[0], EV_READ, traced_drain, "reader");
     CHECK(event_add(first, common) == 0 && event_add(reader, common) == 0);
-    usleep(10000);
+    usleep(20000);
     CHECK(add_ms(second, 1) == 0);
-    usleep(10000);
+    usleep(20000);
     send_all(fd[1], "x", 1);
     step("pass");
     pass(base);
