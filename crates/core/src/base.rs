@@ -14,9 +14,10 @@ use crate::fds::{FdTable, SyncError};
 use crate::flags::What;
 use crate::looper::{Run, SignalChange};
 use crate::places::Places;
+use crate::schedule::Clock;
 use crate::slots::{EventSlots, Slot};
 use crate::stream::{Group, GroupKey, Side, Stream, StreamWork};
-use crate::timer::{Clock, Timers};
+use crate::timer::Timers;
 use crate::users::User;
 
 new_key_type! {

@@ -2,11 +2,13 @@
 //! event when its turn has come.
 
 use crate::active::{ActiveQueues, NO_NODE};
-use crate::base::{Core, EventKey, Host, Item};
+use crate::base::{Core, EventKey, Host, Item, TimerOwner};
 use crate::driver::Fd;
 use crate::event::Fired;
 use crate::flags::What;
+use crate::places::Places;
 use crate::slots::{Slot, Standing};
+use crate::timer::Expired;
 use crate::users::Who;
 
 impl<H: Host> Core<H> {
@@ -124,6 +126,48 @@ impl<H: Host> Core<H> {
         }
         self.run.running = fired.key;
         fired
+    }
+
+    /// Has the memory of events come whose timers expire next. One after the other, each would be waited for; in a loop that does
+    /// nothing else, the processor asks for all of them at once.
+    #[cold]
+    #[inline(never)]
+    fn fetch_expiring(&self) {
+        let places = (&self.events.places, &self.timers.clocks.places);
+        let mut seen = 0;
+        for number in self.timers.next_expiring() {
+            if let (Some(slot), Some(clock)) = (places.0.get(number), places.1.get(number)) {
+                seen ^= slot.fd as u32 ^ clock.look();
+            }
+        }
+        std::hint::black_box(seen);
+    }
+
+    #[inline(never)]
+    pub(crate) fn expire_timers(&mut self) {
+        while let Some(expired) = self.timers.expire(self.now) {
+            if self.timers.next_expiring().len() > 0 {
+                self.fetch_expiring();
+            }
+            let owner = match expired {
+                Expired::Event(slot) => {
+                    self.expire_event(slot);
+                    continue;
+                }
+                Expired::Other(owner) => owner,
+            };
+            match owner {
+                TimerOwner::Stream(key, side) => self.expire_stream(key, side),
+                TimerOwner::Refill(key) => self.refill_stream(key),
+                TimerOwner::GroupRefill(group) => self.refill_group(group),
+                TimerOwner::Ending(key) => self.expire_ending(key),
+                TimerOwner::Dial(key) => self.expire_dial(key),
+                TimerOwner::LoopExit => {
+                    self.timed_only -= 1;
+                    self.queue_exit();
+                }
+            }
+        }
     }
 
     /// The event's timeout has passed. As in libevent, it does not wait for its descriptor or signal any more: the timeout

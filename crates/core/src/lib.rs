@@ -32,6 +32,7 @@ mod heap;
 mod lanes;
 mod looper;
 mod places;
+mod schedule;
 mod short;
 mod slots;
 mod spread;
@@ -46,9 +47,9 @@ pub use crate::fds::SyncError;
 pub use crate::flags::{Dirs, LoopFlags, Options, StreamEvent, Trigger, What};
 pub use crate::looper::{LoopEnd, SignalChange, Step, timeout_until};
 pub use crate::places::{BLOCK, NoPlaces, Place, Places};
+pub use crate::schedule::Clock;
 pub use crate::slots::{Slot, Standing};
 pub use crate::stream::{
     AfterProcess, Callbacks, Dialed, GroupKey, Handshake, Io, Mode, Processed, RateLimit,
     StageKind, Stream, StreamWork, Watermark,
 };
-pub use crate::timer::Clock;

@@ -11,9 +11,7 @@ use crate::base::{Core, EventKey, Host, Item, StreamKey, TimerOwner};
 use crate::driver::{Readiness, Ready};
 use crate::event::Fired;
 use crate::flags::{LoopFlags, What};
-use crate::places::Places;
 use crate::stream::{Io, StreamWork};
-use crate::timer::Expired;
 use crate::users::{User, Who};
 
 /// What the shell is to do next.
@@ -200,7 +198,7 @@ impl<H: Host> Core<H> {
     }
 
     /// It has its turn like an event, so that one which a break comes before is not lost.
-    fn queue_exit(&mut self) {
+    pub(crate) fn queue_exit(&mut self) {
         let priority = self.default_priority();
         self.active.push(priority, Item::Exit);
         self.run.yield_to(priority);
@@ -381,48 +379,6 @@ impl<H: Host> Core<H> {
         }
         for key in std::mem::take(&mut self.again) {
             self.resume(key);
-        }
-    }
-
-    /// Has the memory of events come whose timers expire next. One after the other, each would be waited for; in a loop that does
-    /// nothing else, the processor asks for all of them at once.
-    #[cold]
-    #[inline(never)]
-    fn fetch_expiring(&self) {
-        let places = (&self.events.places, &self.timers.clocks.places);
-        let mut seen = 0;
-        for number in self.timers.next_expiring() {
-            if let (Some(slot), Some(clock)) = (places.0.get(number), places.1.get(number)) {
-                seen ^= slot.fd as u32 ^ clock.look();
-            }
-        }
-        std::hint::black_box(seen);
-    }
-
-    #[inline(never)]
-    fn expire_timers(&mut self) {
-        while let Some(expired) = self.timers.expire(self.now) {
-            if self.timers.next_expiring().len() > 0 {
-                self.fetch_expiring();
-            }
-            let owner = match expired {
-                Expired::Event(slot) => {
-                    self.expire_event(slot);
-                    continue;
-                }
-                Expired::Other(owner) => owner,
-            };
-            match owner {
-                TimerOwner::Stream(key, side) => self.expire_stream(key, side),
-                TimerOwner::Refill(key) => self.refill_stream(key),
-                TimerOwner::GroupRefill(group) => self.refill_group(group),
-                TimerOwner::Ending(key) => self.expire_ending(key),
-                TimerOwner::Dial(key) => self.expire_dial(key),
-                TimerOwner::LoopExit => {
-                    self.timed_only -= 1;
-                    self.queue_exit();
-                }
-            }
         }
     }
 

@@ -109,8 +109,8 @@ impl<T> Places<T> for NoPlaces {
 pub(crate) mod memory {
     use super::*;
     use crate::base::Host;
+    use crate::schedule::Clock;
     use crate::slots::Slot;
-    use crate::timer::Clock;
 
     /// A shell with such memory.
     #[derive(Debug)]

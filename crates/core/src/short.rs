@@ -10,8 +10,9 @@ use crate::arena::parts;
 use crate::base::{Core, EventKey, Host, Item};
 use crate::event::EventSpec;
 use crate::flags::What;
+use crate::schedule::{Clock, Schedule};
 use crate::slots::{EventSlots, Slot, Standing};
-use crate::timer::{Clock, Clocks, Schedule};
+use crate::timer::Clocks;
 
 impl<H: Host> Core<H> {
     /// Deletes an event that has nothing but a timeout, which runs ([`del_event_of`](Self::del_event_of)).

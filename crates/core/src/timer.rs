@@ -6,13 +6,12 @@
 //! timeout moves on every read), moving one earlier adds a second entry; entries that do not tell the truth any more
 //! are put right or dropped when they come to the top, and swept out when they are the majority.
 
-use std::hint::select_unpredictable;
 use std::num::NonZeroU32;
 
-use crate::agenda::Agenda;
 use crate::arena::push_slowly_growing;
 use crate::heap::Entry;
 use crate::places::{BLOCK, Places};
+use crate::schedule::{Clock, REMOVED, SWEEP_FROM, Schedule};
 
 /// The timers of a base: each event has one by its number, others are made and removed.
 #[derive(Debug)]
@@ -36,16 +35,6 @@ pub(crate) struct Clocks<C> {
     pub(crate) events: Vec<Clock>,
 }
 
-/// The timers that run, in order. A clock is not in here: whoever calls has it at hand.
-#[derive(Debug)]
-pub(crate) struct Schedule {
-    agenda: Agenda,
-    len: usize,
-    /// After so many more pushes it is looked whether most entries stand for nothing.
-    unlooked: usize,
-    next_order: u32,
-}
-
 /// Names one of the other timers; stays valid until [`Timers::remove`] or until [`Timers::expire`] has returned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimerId(NonZeroU32);
@@ -58,39 +47,17 @@ pub(crate) enum Expired<T> {
     Other(T),
 }
 
-/// The timer of an event; opaque to shells, which have memory for it where an event has a
-/// [`Place`](crate::Place). Any bytes are a clock.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Clock {
-    /// Once it has passed or been removed, the last one.
-    deadline: u64,
-    /// What an event wants to be added to it when it has passed, in nanoseconds; 0: nothing.
-    interval: u64,
-    /// Order of arming among equal deadlines.
-    order: u32,
-    /// The order of the entry that stands for this timer while it runs, and is never later than its deadline. While it does
-    /// not run, no entry has it: it is [`REMOVED`] then, if the clock has not been written to by others.
-    entry: u32,
-}
-
 #[derive(Debug)]
 struct Other<T> {
     clock: Clock,
     owner: T,
 }
 
-/// No entry has this order.
-const REMOVED: u32 = 0;
-
 /// In an entry's `id`: one of the other timers.
 const OTHER: u32 = 1 << 31;
 
 /// Room for so many others is kept when none is left.
 const KEPT: usize = 1024;
-
-/// So few entries are never worth a sweep.
-const SWEEP_FROM: usize = 64;
 
 impl TimerId {
     fn new(index: u32) -> Self {
@@ -106,12 +73,7 @@ impl TimerId {
 impl<T: Copy, C: Places<Clock>> Timers<T, C> {
     pub(crate) fn new() -> Self {
         Self {
-            schedule: Schedule {
-                agenda: Agenda::default(),
-                len: 0,
-                unlooked: SWEEP_FROM,
-                next_order: REMOVED,
-            },
+            schedule: Schedule::new(),
             clocks: Clocks {
                 places: C::default(),
                 events: Vec::new(),
@@ -362,152 +324,11 @@ impl<T: Copy, C: Places<Clock>> Timers<T, C> {
     }
 }
 
-impl Schedule {
-    /// Whether a clock can be stopped, and others still run.
-    #[inline(always)]
-    pub(crate) fn has_several(&self) -> bool {
-        self.len > 1
-    }
-
-    /// Starts a clock, which must not run; it may hold anything. `timeout` is what has been added to some moment, to make the
-    /// deadline. Returns whether it is time to [look](Timers::look).
-    #[inline]
-    fn start(&mut self, clock: &mut Clock, id: u32, timeout: u64, deadline: u64) -> bool {
-        self.len += 1;
-        let order = self.next_order();
-        self.next_order = order;
-        clock.deadline = deadline;
-        clock.order = order;
-        self.push(clock, id, timeout)
-    }
-
-    /// As [`start`](Self::start). Returns false, and has done nothing, if there is more to do than to write.
-    #[inline(always)]
-    pub(crate) fn start_at_once(
-        &mut self,
-        clock: &mut Clock,
-        id: u32,
-        timeout: u64,
-        deadline: u64,
-    ) -> bool {
-        let Some(order) = self.push_at_once(true, id, timeout, deadline) else {
-            return false;
-        };
-        self.len += 1;
-        clock.deadline = deadline;
-        clock.order = order;
-        clock.entry = order;
-        true
-    }
-
-    /// Moves the deadline of a clock, which must run, as [`start`](Self::start) does.
-    #[inline]
-    fn postpone(&mut self, clock: &mut Clock, id: u32, timeout: u64, deadline: u64) -> bool {
-        let order = self.next_order();
-        self.next_order = order;
-        let before = std::mem::replace(&mut clock.deadline, deadline);
-        clock.order = order;
-        // Its entry is found when it comes to the top, if that is not too late.
-        deadline < before && self.push(clock, id, timeout)
-    }
-
-    /// As [`postpone`](Self::postpone). Returns false, and has done nothing, if there is more to do than to write.
-    #[inline(always)]
-    pub(crate) fn postpone_at_once(
-        &mut self,
-        clock: &mut Clock,
-        id: u32,
-        timeout: u64,
-        deadline: u64,
-    ) -> bool {
-        // Which it is hangs on memory that may be still to come: to guess wrong would undo what has been begun of the next calls.
-        let earlier = deadline < clock.deadline;
-        let Some(order) = self.push_at_once(earlier, id, timeout, deadline) else {
-            return false;
-        };
-        clock.deadline = deadline;
-        clock.order = order;
-        clock.entry = select_unpredictable(earlier, order, clock.entry);
-        true
-    }
-
-    /// Stops a clock, which must run. Returns whether none is left: then all is to be [cleared](Timers::clear).
-    #[inline(always)]
-    pub(crate) fn stop(&mut self, clock: &mut Clock) -> bool {
-        clock.entry = REMOVED;
-        self.len -= 1;
-        self.len == 0
-    }
-
-    /// A clock gets an entry of its own.
-    fn push(&mut self, clock: &mut Clock, id: u32, timeout: u64) -> bool {
-        let Clock {
-            deadline, order, ..
-        } = *clock;
-        clock.entry = order;
-        let entry = Entry {
-            deadline,
-            order,
-            id,
-        };
-        self.agenda.push_timeout(timeout, entry);
-        self.unlooked = self.unlooked.saturating_sub(1);
-        self.unlooked == 0
-    }
-
-    /// Takes an order for a clock, and gives it an entry of its own if that is `wanted`.
-    #[inline(always)]
-    fn push_at_once(&mut self, wanted: bool, id: u32, timeout: u64, deadline: u64) -> Option<u32> {
-        let order = self.next_order();
-        let entry = Entry {
-            deadline,
-            order,
-            id,
-        };
-        if self.unlooked <= 1 || !self.agenda.push_at_once(wanted, timeout, entry) {
-            return None;
-        }
-        self.unlooked -= usize::from(wanted);
-        self.next_order = order;
-        Some(order)
-    }
-
-    #[inline(always)]
-    fn next_order(&self) -> u32 {
-        // Never `REMOVED`.
-        self.next_order.checked_add(1).unwrap_or(REMOVED + 1)
-    }
-}
-
 #[cold]
 #[inline(never)]
 fn grow(events: &mut Vec<Clock>, index: usize) {
     while index >= events.len() {
         push_slowly_growing(events, Clock::default());
-    }
-}
-
-impl Clock {
-    /// Anything that stands in it.
-    #[inline]
-    pub(crate) fn look(&self) -> u32 {
-        self.entry
-    }
-
-    /// What the event wants to be added to a deadline that has passed, in nanoseconds.
-    #[inline]
-    pub(crate) fn set_interval(&mut self, interval: u64) {
-        self.interval = interval;
-    }
-
-    /// Its entry has come to the top, and it has been moved since: this is the one that stands for it now.
-    fn take_entry(&mut self, id: u32) -> Entry {
-        self.entry = self.order;
-        Entry {
-            deadline: self.deadline,
-            order: self.order,
-            id,
-        }
     }
 }
 
