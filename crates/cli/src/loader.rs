@@ -43,6 +43,24 @@ pub(crate) fn find_program(program: &OsStr) -> Result<PathBuf, String> {
 /// All libraries that would be loaded with `file`, in the loader's order, with `search_path` as
 /// [`PATH_VARIABLE`]. Nothing of the file is run.
 pub(crate) fn loaded_with(file: &Path, search_path: &OsString) -> Result<Vec<Loaded>, String> {
+    trace(file, search_path, OsStr::new(""))
+}
+
+/// Where programs that say nothing of their own about it find each of `names`. What is not found is
+/// left out.
+pub(crate) fn found_by_default(names: &[&str]) -> Result<Vec<Loaded>, String> {
+    // Libraries that are to be preloaded are searched for like those that a program links.
+    let loaded = trace(
+        Path::new("/proc/self/exe"),
+        OsStr::new(""),
+        OsStr::new(&names.join(" ")),
+    )?;
+    let asked = |loaded: &Loaded| names.contains(&loaded.name.as_str());
+    Ok(loaded.into_iter().filter(asked).collect())
+}
+
+/// Has the loader list what it loads for `file`, whose code is not run.
+fn trace(file: &Path, search_path: &OsStr, preload: &OsStr) -> Result<Vec<Loaded>, String> {
     let loader = system_loader()?;
     let fault = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
     // Without a slash the loader would search for it.
@@ -51,7 +69,7 @@ pub(crate) fn loaded_with(file: &Path, search_path: &OsString) -> Result<Vec<Loa
         .arg(&absolute)
         .env("LD_TRACE_LOADED_OBJECTS", "1")
         .env(PATH_VARIABLE, search_path)
-        .env_remove("LD_PRELOAD")
+        .env("LD_PRELOAD", preload)
         .env_remove("LD_WARN")
         .env_remove("LD_BIND_NOW")
         .output()

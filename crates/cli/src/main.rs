@@ -1,5 +1,5 @@
 //! The command `ferrevent`: runs programs that were made for libevent 2.1 on ferrevent's library,
-//! and says beforehand whether everything they need is there.
+//! says beforehand whether everything they need is there, and which library a system runs on.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +8,9 @@ mod elf;
 mod library;
 mod loader;
 mod needs;
+mod processes;
 mod run;
+mod status;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -53,6 +55,16 @@ enum Task {
         #[arg(required = true, value_name = "PROGRAM|LIBRARY")]
         files: Vec<PathBuf>,
     },
+    /// Say which libevent programs load on this system, and which one running processes have
+    ///
+    /// Of the processes, those are looked into that you may look into: root sees all. The exit
+    /// status is 0 if none of them has to be restarted to get what it would load now, 1 if one has,
+    /// and 2 if that could not be found out.
+    Status {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// What this command returns when it cannot do what it was asked for.
@@ -62,6 +74,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Task::Run { program, args } => run::run(&program, &args).map(|never| match never {}),
         Task::Check { files } => check::check(&files),
+        Task::Status { json } => status::status(json),
     };
     outcome.unwrap_or_else(|message| {
         eprintln!("ferrevent: {message}");

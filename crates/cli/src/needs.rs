@@ -124,7 +124,8 @@ fn collect(objects: &[(PathBuf, Elf)], library: &Library) -> Vec<Need> {
         .collect()
 }
 
-fn is_libevent(loaded: &Loaded) -> bool {
+/// Whether it was asked for by one of libevent 2.1's names.
+pub(crate) fn is_libevent(loaded: &Loaded) -> bool {
     let base = loaded.name.rsplit('/').next().unwrap_or(&loaded.name);
     SONAMES.contains(&base)
 }

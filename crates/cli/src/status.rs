@@ -1,0 +1,195 @@
+//! `ferrevent status`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::elf::Elf;
+use crate::library::SONAMES;
+use crate::loader::{self, Loaded};
+use crate::processes::{Mapped, Process, Processes};
+
+/// A function that only ferrevent has.
+const OURS: &str = "ferrevent_bufferevent_finish";
+
+/// Prints which libevent this system's programs load, and which one its processes have.
+pub(crate) fn status(as_json: bool) -> Result<ExitCode, String> {
+    let status = Status::of_this_system()?;
+    if as_json {
+        println!("{:#}", status.json());
+    } else {
+        status.print();
+    }
+    Ok(ExitCode::from(u8::from(
+        status.users.iter().any(|user| user.restart.is_some()),
+    )))
+}
+
+struct Status {
+    /// The five names, and the files that are found by them.
+    names: Vec<(&'static str, Option<File>)>,
+    users: Vec<User>,
+    elsewhere: u32,
+    unseen: u32,
+}
+
+struct File {
+    path: PathBuf,
+    ours: bool,
+}
+
+/// A process that uses libevent.
+struct User {
+    process: Process,
+    ours: bool,
+    /// Why it has to be restarted in order to run on what it would load now.
+    restart: Option<String>,
+}
+
+impl Status {
+    fn of_this_system() -> Result<Self, String> {
+        let mut kinds = Kinds::default();
+        let found = loader::found_by_default(&SONAMES)?;
+        let names = SONAMES.map(|name| {
+            let found = found.iter().find(|loaded| loaded.name == name);
+            let file = found.and_then(|loaded| loaded.path.clone()).map(|path| {
+                let ours = kinds.is_ours(&path);
+                File { path, ours }
+            });
+            (name, file)
+        });
+        let processes = Processes::look()?;
+        let users = processes.using.into_iter().map(|process| User {
+            ours: process.mapped.iter().all(|file| kinds.is_ours(&file.path)),
+            restart: restart(&process, &found),
+            process,
+        });
+        Ok(Self {
+            users: users.collect(),
+            names: names.into(),
+            elsewhere: processes.elsewhere,
+            unseen: processes.unseen,
+        })
+    }
+
+    fn print(&self) {
+        println!("Programs that are started now load");
+        for (name, file) in &self.names {
+            match file {
+                Some(file) => println!(
+                    "  {:<9}  {name:<26} {}",
+                    kind(file.ours),
+                    file.path.display()
+                ),
+                None => println!("  {:<9}  {name}", "nothing"),
+            }
+        }
+        if self.users.is_empty() {
+            println!("No process runs on libevent 2.1");
+        } else {
+            println!("Processes");
+        }
+        for User {
+            process,
+            ours,
+            restart,
+        } in &self.users
+        {
+            println!("  {:<9}  {:>7} {}", kind(*ours), process.pid, process.name);
+            for Mapped { path, gone } in &process.mapped {
+                let gone = if *gone { " (replaced or removed)" } else { "" };
+                println!("{:22}{}{gone}", "", path.display());
+            }
+            if let Some(why) = restart {
+                println!("{:22}needs a restart: {why}", "");
+            }
+        }
+        if self.elsewhere > 0 {
+            println!(
+                "In containers or other root directories, with files of their own: {}",
+                self.elsewhere
+            );
+        }
+        if self.unseen > 0 {
+            println!("Not looked into, for lack of permission: {}", self.unseen);
+        }
+    }
+
+    fn json(&self) -> Value {
+        let names = self.names.iter().map(|(name, file)| {
+            json!({
+                "name": name,
+                "file": file.as_ref().map(|file| file.path.to_string_lossy()),
+                "ferrevent": file.as_ref().is_some_and(|file| file.ours),
+            })
+        });
+        let users = self.users.iter().map(|user| {
+            let files = user.process.mapped.iter().map(|file| {
+                json!({
+                    "file": file.path.to_string_lossy(),
+                    "gone": file.gone,
+                })
+            });
+            json!({
+                "pid": user.process.pid,
+                "name": user.process.name,
+                "mapped": files.collect::<Vec<_>>(),
+                "ferrevent": user.ours,
+                "restart": user.restart,
+            })
+        });
+        json!({
+            "loads": names.collect::<Vec<_>>(),
+            "processes": users.collect::<Vec<_>>(),
+            "elsewhere": self.elsewhere,
+            "unseen": self.unseen,
+        })
+    }
+}
+
+fn kind(ours: bool) -> &'static str {
+    if ours { "ferrevent" } else { "libevent" }
+}
+
+/// Why `process` runs on something else than its program would load now, if it does; `default` is
+/// what programs find.
+fn restart(process: &Process, default: &[Loaded]) -> Option<String> {
+    if process.mapped.iter().any(|file| file.gone) {
+        return Some("the file that it runs on has been replaced or removed".into());
+    }
+    let own = process.would_load();
+    let expected: Vec<PathBuf> = own
+        .as_deref()
+        .unwrap_or(default)
+        .iter()
+        .filter_map(|loaded| fs::canonicalize(loaded.path.as_ref()?).ok())
+        .collect();
+    let same = |file: &Mapped| {
+        let path = fs::canonicalize(&file.path).unwrap_or_else(|_| file.path.clone());
+        expected.contains(&path)
+    };
+    if process.mapped.iter().all(same) {
+        return None;
+    }
+    Some(match expected.first() {
+        Some(file) => format!("it would load {} now", file.display()),
+        None => "it would not find a libevent now".into(),
+    })
+}
+
+/// Which files are ferrevent's, looked up once each.
+#[derive(Default)]
+struct Kinds(HashMap<PathBuf, bool>);
+
+impl Kinds {
+    /// Whether `file` is one of the five of a ferrevent: the implementation stands beside it.
+    fn is_ours(&mut self, file: &Path) -> bool {
+        let library = file.with_file_name(SONAMES[0]);
+        *self.0.entry(library).or_insert_with_key(|library| {
+            Elf::read(library).is_ok_and(|elf| elf.defined.iter().any(|name| name == OURS))
+        })
+    }
+}
