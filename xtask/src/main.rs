@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask lib`, `test`, `demo`, `bench`, `compat`.
+//! The project's own commands: `cargo xtask lib`, `deb`, `test`, `demo`, `bench`, `compat`.
 
 #![forbid(unsafe_code)]
 
 mod bench;
 mod compat;
+mod deb;
 mod demo;
 mod test;
 
@@ -11,6 +12,9 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 cargo xtask lib                          build the release library; the last line is its folder
+cargo xtask deb [--command FILE] [--out FOLDER]
+                                         write Debian packages into target/deb or FOLDER; FILE is
+                                         the command ferrevent, if it is not to be built
 cargo xtask test [--quick] [ARGS...]     all tests; --quick leaves out the slow ones;
                                          ARGS go to `cargo test`
 cargo demo                               show the library at work
@@ -27,6 +31,7 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match args.as_slice() {
         ["lib"] => lib(),
+        ["deb", rest @ ..] => deb::run(rest),
         ["test", rest @ ..] => test::run(rest),
         ["demo"] => demo::run(),
         ["bench", rest @ ..] => bench::run(rest),

@@ -28,8 +28,9 @@ pub(crate) struct Library {
 }
 
 impl Library {
-    /// Finds it by [`DIR_VARIABLE`], or beside this executable: as it is installed
-    /// (`bin/ferrevent` and `lib/ferrevent/`), in the same folder, or as cargo builds it.
+    /// Finds it by [`DIR_VARIABLE`], or beside this executable: as it is installed by hand
+    /// (`bin/ferrevent` and `lib/ferrevent/`) or by Debian's package (in the folder of the
+    /// architecture below `lib/`), in the same folder, or as cargo builds it.
     pub(crate) fn find() -> Result<Self, String> {
         if let Some(dir) = std::env::var_os(DIR_VARIABLE).filter(|dir| !dir.is_empty()) {
             return Self::open(Path::new(&dir)).map_err(|e| format!("{DIR_VARIABLE}: {e}"));
@@ -38,6 +39,10 @@ impl Library {
         let bin = exe.parent().unwrap_or(Path::new("/"));
         let places = [
             bin.join("../lib/ferrevent"),
+            bin.join(format!(
+                "../lib/{}-linux-gnu/ferrevent",
+                std::env::consts::ARCH
+            )),
             bin.to_path_buf(),
             bin.join("../libevent"),
         ];
