@@ -273,6 +273,8 @@ impl System {
         dpkg.arg(format!("--root={}", self.root.display()));
         // What they depend on is not in there.
         dpkg.arg("--force-depends").args(args).args(files);
+        // It insists on finding ldconfig, which is not in everybody's path.
+        dpkg.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         output(&mut dpkg);
     }
 

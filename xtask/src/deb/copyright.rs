@@ -90,7 +90,15 @@ fn linked() -> Result<Vec<Linked>, String> {
         })
         .collect();
 
-    let metadata = cargo(&["metadata", "--locked", "--format-version=1"])?;
+    // Without a platform, crates for others would be fetched.
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let metadata = cargo(&[
+        "metadata",
+        "--locked",
+        "--format-version=1",
+        "--filter-platform",
+        &platform,
+    ])?;
     let metadata: Value = serde_json::from_str(&metadata).map_err(|e| format!("metadata: {e}"))?;
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let mut linked: Vec<Linked> = packages
