@@ -13,6 +13,7 @@ mod run;
 mod status;
 
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -80,4 +81,13 @@ fn main() -> ExitCode {
         eprintln!("ferrevent: {message}");
         ExitCode::from(TROUBLE)
     })
+}
+
+/// Writes `text` to the standard output. A reader that has seen enough, as `head` does, is no fault.
+fn answer(text: &str) -> Result<(), String> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(format!("standard output: {e}")),
+        _ => Ok(()),
+    }
 }

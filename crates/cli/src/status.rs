@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use crate::answer;
 use crate::elf::Elf;
 use crate::library::SONAMES;
 use crate::loader::{self, Loaded};
@@ -18,11 +19,10 @@ const OURS: &str = "ferrevent_bufferevent_finish";
 /// Prints which libevent this system's programs load, and which one its processes have.
 pub(crate) fn status(as_json: bool) -> Result<ExitCode, String> {
     let status = Status::of_this_system()?;
-    if as_json {
-        println!("{:#}", status.json());
-    } else {
-        status.print();
-    }
+    answer(&match as_json {
+        true => format!("{:#}\n", status.json()),
+        false => status.text(),
+    })?;
     Ok(ExitCode::from(u8::from(
         status.users.iter().any(|user| user.restart.is_some()),
     )))
@@ -75,47 +75,50 @@ impl Status {
         })
     }
 
-    fn print(&self) {
-        println!("Programs that are started now load");
+    fn text(&self) -> String {
+        let mut text = String::from("Programs that are started now load\n");
         for (name, file) in &self.names {
-            match file {
-                Some(file) => println!(
-                    "  {:<9}  {name:<26} {}",
-                    kind(file.ours),
-                    file.path.display()
-                ),
-                None => println!("  {:<9}  {name}", "nothing"),
-            }
+            let (kind, path) = match file {
+                Some(file) => (kind(file.ours), file.path.display().to_string()),
+                None => ("nothing", String::new()),
+            };
+            text += format!("  {kind:<9}  {name:<26} {path}").trim_end();
+            text.push('\n');
         }
-        if self.users.is_empty() {
-            println!("No process runs on libevent 2.1");
-        } else {
-            println!("Processes");
-        }
+        text += match self.users.is_empty() {
+            true => "No process runs on libevent 2.1\n",
+            false => "Processes\n",
+        };
         for User {
             process,
             ours,
             restart,
         } in &self.users
         {
-            println!("  {:<9}  {:>7} {}", kind(*ours), process.pid, process.name);
+            text += &format!(
+                "  {:<9}  {:>7} {}\n",
+                kind(*ours),
+                process.pid,
+                process.name
+            );
             for Mapped { path, gone } in &process.mapped {
                 let gone = if *gone { " (replaced or removed)" } else { "" };
-                println!("{:22}{}{gone}", "", path.display());
+                text += &format!("{:21}{}{gone}\n", "", path.display());
             }
             if let Some(why) = restart {
-                println!("{:22}needs a restart: {why}", "");
+                text += &format!("{:21}needs a restart: {why}\n", "");
             }
         }
         if self.elsewhere > 0 {
-            println!(
-                "In containers or other root directories, with files of their own: {}",
+            text += &format!(
+                "In containers or other root directories, with files of their own: {}\n",
                 self.elsewhere
             );
         }
         if self.unseen > 0 {
-            println!("Not looked into, for lack of permission: {}", self.unseen);
+            text += &format!("Not looked into, for lack of permission: {}\n", self.unseen);
         }
+        text
     }
 
     fn json(&self) -> Value {

@@ -8,7 +8,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -290,6 +290,30 @@ fn check_follows_libraries() {
         fs::canonicalize(&f.wrapper).unwrap().display()
     );
     assert!(out.contains(&line), "{out}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_fault() {
+    let f = fixture();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    // `run` would read what is written.
+    let mut command = Command::new("timeout");
+    command.args([
+        LIMIT.as_secs().to_string().as_str(),
+        env!("CARGO_BIN_EXE_ferrevent"),
+    ]);
+    command
+        .arg("check")
+        .arg(&f.program)
+        .env("FERREVENT_LIB_DIR", &f.full);
+    let output = command
+        .stdout(writer)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.is_empty(), "{stderr}");
 }
 
 #[test]
