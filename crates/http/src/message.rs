@@ -146,6 +146,16 @@ impl Reader {
         matches!(self.state, State::Head) && self.lines.is_untouched()
     }
 
+    /// Whether the head is complete and judged.
+    pub(crate) fn is_past_head(&self) -> bool {
+        !matches!(self.state, State::Head | State::Between)
+    }
+
+    /// Whether nothing of the message is to come any more.
+    pub(crate) fn is_at_end(&self) -> bool {
+        matches!(self.state, State::Body(Body::Length(0)) | State::Complete)
+    }
+
     pub(crate) fn left(&self) -> Left {
         match &self.state {
             State::Body(Body::Length(left)) => Left::Bytes(*left),

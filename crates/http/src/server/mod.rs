@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::Date;
 use crate::body::Body;
 use crate::head::{Expect, Known, Mode, RequestHead, Version};
-use crate::message::{BadMessage, Limits, Reader, Step};
+use crate::message::{BadMessage, Left, Limits, Reader, Step};
 use reply::Replying;
 
 /// What [`Step::Continue`] asks to write.
@@ -56,6 +56,10 @@ pub struct Connection {
     date: Date,
     /// The request was refused with this; a body that is in the way is read first.
     refused: Option<BadMessage>,
+    /// The answer may be given although the body is still being read.
+    ahead: bool,
+    /// No request is taken after this one.
+    last: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -131,6 +135,43 @@ impl Connection {
         matches!(self.phase, Phase::Reading) && !self.reader.is_untouched()
     }
 
+    /// Lets the request be answered although its body is still to come: from [`Step::Head`] on, unless it has been refused.
+    /// [`read`](Self::read) goes on with the body, also during the answer and after it. If the answer
+    /// [is written](Self::written) first, the connection ends: what comes then could be the body or the next request.
+    ///
+    /// Who was not told to [continue](Step::Continue) yet will not be, and the connection ends after the answer, which says
+    /// so. So does one that is given as a whole while the body is still to come.
+    ///
+    /// Returns whether there is a body still to come; if not, the request is complete, and there is no
+    /// [`Step::Complete`] of it any more.
+    pub fn answer_early(&mut self) -> bool {
+        if matches!(self.phase, Phase::Reading) && self.reader.is_past_head() {
+            if self.refused.is_none() {
+                self.phase = Phase::Owed;
+                self.ahead = !self.reader.is_at_end();
+                self.keep &= !self.expects;
+            }
+            self.expects = false;
+        }
+        self.ahead
+    }
+
+    /// Takes no request after this one, or none at all if none is being read: its answer says that the connection ends.
+    pub fn set_last(&mut self) {
+        self.last = true;
+        self.end_here();
+    }
+
+    /// How much of the request's body has not been announced yet.
+    pub fn left(&self) -> Left {
+        self.reader.left()
+    }
+
+    /// Whether there can be something to [`read`](Self::read) now.
+    pub fn wants_input(&self) -> bool {
+        matches!(self.phase, Phase::Reading) || self.ahead
+    }
+
     /// Whether the answer is complete. (Then [`written`](Self::written) is due once all of it has been sent.)
     pub fn is_replied(&self) -> bool {
         matches!(self.phase, Phase::Replied { .. })
@@ -141,7 +182,7 @@ impl Connection {
         match self.phase {
             Phase::Reading | Phase::Owed => self.keep && self.refused.is_none(),
             Phase::Replying(replying) => !replying.close,
-            Phase::Replied { close } => !close,
+            Phase::Replied { close } => !close && !self.ahead,
             Phase::Closed => false,
         }
     }
@@ -153,18 +194,31 @@ impl Connection {
     /// # Errors
     /// The request is to be answered with [`Refusal::code`].
     pub fn read(&mut self, input: &mut impl Buf) -> Result<Step, Refusal> {
-        if !matches!(self.phase, Phase::Reading) {
+        if !self.wants_input() {
             return Ok(Step::Wait);
         }
         let step = self.read_request(input);
         if step.is_err() || step == Ok(Step::Complete) {
-            self.phase = Phase::Owed;
+            if !self.ahead {
+                self.phase = Phase::Owed;
+            }
+            self.ahead = false;
         }
         step.map_err(|reason| {
             self.refused = Some(reason);
-            self.keep = false;
+            self.end_here();
             Refusal(reason)
         })
+    }
+
+    /// The connection is not kept after this answer, as far as that can still be said.
+    fn end_here(&mut self) {
+        self.keep = false;
+        match &mut self.phase {
+            Phase::Replying(replying) => replying.close = true,
+            Phase::Replied { close } => *close = true,
+            Phase::Reading | Phase::Owed | Phase::Closed => {}
+        }
     }
 
     fn read_request(&mut self, input: &mut impl Buf) -> Result<Step, BadMessage> {
@@ -194,7 +248,7 @@ impl Connection {
         if known.hosts > 1 {
             return Err(BadMessage::Host);
         }
-        self.keep = wants_to_live(&known, version);
+        self.keep = !self.last && wants_to_live(&known, version);
         let too_long = body.is_longer_than(self.limits.body);
         if too_long && !self.lingering {
             return Err(BadMessage::BodyTooLong);
@@ -216,12 +270,13 @@ impl Connection {
     /// All of the answer has been sent.
     pub fn written(&mut self) -> Next {
         match self.phase {
-            Phase::Replied { close: false } => {
+            Phase::Replied { close: false } if !self.ahead => {
                 self.reader.clear();
                 self.phase = Phase::Reading;
                 Next::Request
             }
             _ => {
+                self.ahead = false;
                 self.reader.release();
                 self.phase = Phase::Closed;
                 Next::Close

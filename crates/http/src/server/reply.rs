@@ -185,7 +185,10 @@ impl Connection {
             requested,
             framing: Framing::Nothing,
             // After an interim answer the client waits for the final one, and would take the next request's for it.
-            close: !self.keep || given.connection.close || is_interim(reply.code),
+            close: !self.keep
+                || given.connection.close
+                || is_interim(reply.code)
+                || (self.ahead && matches!(reply.body, ReplyBody::Whole(_))),
             sends: 0,
             tunnel: false,
             bodiless: false,
