@@ -19,6 +19,7 @@ use crate::builder::{Builder, Warning};
 use crate::dns::{Resolver, ResolverSlot};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventSlot};
+use crate::http::Serving;
 use crate::listener::{Listener, ListenerSlot};
 use crate::remote::{Remote, Shared, Wake};
 
@@ -56,6 +57,7 @@ pub struct Base {
     pub(crate) listeners: SlotMap<Listener, ListenerSlot>,
     pub(crate) resolvers: SlotMap<Resolver, ResolverSlot>,
     pub(crate) default_resolver: Option<Resolver>,
+    pub(crate) serving: Serving,
     pub(crate) tasks: SlotMap<TaskKey, Box<dyn FnOnce(&mut Base)>>,
     pub(crate) shared: std::sync::Arc<Shared>,
     pub(crate) warn: Box<dyn FnMut(Warning)>,
@@ -137,6 +139,7 @@ impl Base {
             listeners: SlotMap::with_key(),
             resolvers: SlotMap::with_key(),
             default_resolver: None,
+            serving: Serving::default(),
             tasks: SlotMap::with_key(),
             shared: Shared::new(wake),
             // Whether anybody reads it or not, the program goes on.

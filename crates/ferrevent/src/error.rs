@@ -35,6 +35,9 @@ pub enum Error {
     /// What was to be looked up is no name.
     #[error(transparent)]
     Name(#[from] ferrevent_dns::BadName),
+    /// The head of an HTTP message cannot be written, or not now.
+    #[error(transparent)]
+    Head(#[from] ferrevent_http::BadHead),
     /// One event wants changes, another one levels, on the same descriptor.
     #[error("edge-triggered and level-triggered events on the same descriptor")]
     MixedTriggers,

@@ -49,9 +49,9 @@
 //! ones. No locks, no `Rc<RefCell<..>>`.
 //!
 //! The [guide] explains it all: [the loop](guide::event_loop), [buffers](guide::buffers),
-//! [bufferevents](guide::bufferevents), [names](guide::names), and [where libevent's names have gone](guide::coming_from_libevent). The
+//! [bufferevents](guide::bufferevents), [names](guide::names), [HTTP](guide::http), and [where libevent's names have gone](guide::coming_from_libevent). The
 //! examples are programs that one would really start: an echo server, a TCP proxy with back-pressure, a chat room, an
-//! HTTP/1.0 client.
+//! HTTP server, an HTTP/1.0 client.
 #![forbid(unsafe_code)]
 
 mod base;
@@ -61,6 +61,7 @@ pub mod dns;
 mod error;
 mod event;
 mod file;
+pub mod http;
 mod inspect;
 mod listener;
 mod remote;
@@ -74,8 +75,6 @@ pub use ferrevent_core::buffer::{
 };
 pub use ferrevent_core::driver;
 pub use ferrevent_core::{Counts, Dirs, LoopEnd, LoopFlags, Mode, Watermark, What};
-#[doc(inline)]
-pub use ferrevent_http as http;
 pub use ferrevent_sys::{Appender, Method};
 
 pub use crate::base::Base;
@@ -108,6 +107,10 @@ pub mod guide {
 
     #[doc = include_str!("../docs/names.md")]
     pub mod names {}
+
+    #[doc = include_str!("../docs/http.md")]
+    pub mod http {}
+
     #[cfg(feature = "tls")]
     #[doc = include_str!("../docs/tls.md")]
     pub mod tls {}

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use ferrevent_core::arena::Arena;
 use ferrevent_core::buffer::{Buffer, End, EolStyle};
 use ferrevent_core::{Core, Dirs, StreamKey};
 
@@ -139,19 +140,29 @@ impl BufferEvent {
 impl Base {
     fn lend(&mut self, bev: BufferEvent, dir: Dirs) -> Option<BufferMut<'_>> {
         self.tick();
-        let slot = self.streams.get_mut(bev).filter(|slot| !slot.is_freed())?;
-        let key = slot.key;
-        let buffer = slot.buffer_mut(dir);
-        // What the transport did is known already.
-        buffer.take_change();
-        Some(BufferMut {
-            before: buffer.len(),
-            buffer,
-            key,
-            core: &mut self.core,
-            dir,
-        })
+        lend(&mut self.streams, &mut self.core, bev, dir)
     }
+}
+
+/// Lends a buffer, and leaves what else there is in the base. Its [clock](Base::tick) is up to date.
+pub(crate) fn lend<'a>(
+    streams: &'a mut Arena<BufferEvent, StreamSlot>,
+    core: &'a mut Core<Shell>,
+    bev: BufferEvent,
+    dir: Dirs,
+) -> Option<BufferMut<'a>> {
+    let slot = streams.get_mut(bev).filter(|slot| !slot.is_freed())?;
+    let key = slot.key;
+    let buffer = slot.buffer_mut(dir);
+    // What the transport did is known already.
+    buffer.take_change();
+    Some(BufferMut {
+        before: buffer.len(),
+        buffer,
+        key,
+        core,
+        dir,
+    })
 }
 
 impl StreamSlot {

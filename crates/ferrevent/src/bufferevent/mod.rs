@@ -36,6 +36,7 @@ use slotmap::new_key_type;
 
 pub use self::builder::BufferEventBuilder;
 pub use self::bytes::BufferMut;
+pub(crate) use self::bytes::lend;
 pub use self::handler::{Callbacks, Condition, Handler, Listens};
 pub use self::rate::{RateGroup, RateLimit};
 pub use self::stage::{Progress, Stage};
