@@ -17,6 +17,7 @@ pub mod debug;
 pub mod dns;
 pub mod event;
 pub mod finalize;
+mod held;
 pub mod http;
 pub mod inspect;
 mod large;

@@ -1,7 +1,7 @@
 //! `struct evhttp_connection`: what the two sides share.
 //!
 //! A connection is freed by the program, in any callback, or by its side when it has ended. Its memory stays as long as
-//! a call that has begun on it (`Hold`); whoever has called the program looks at `Hold::is_gone` before anything
+//! a call that has begun on it (`Hold`); whoever has called the program looks at `is_gone` before anything
 //! else.
 
 #![allow(non_camel_case_types, reason = "these are C's names")]
@@ -22,6 +22,7 @@ use crate::bufferevent::{
     bufferevent_free, bufferevent_get_underlying, bufferevent_getfd, bufferevent_set_timeouts,
     bufferevent_setcb, ferrevent_bufferevent_free_when_drained,
 };
+use crate::held::{Held, Hold, Holdable};
 
 /// What is called when a connection is about to go.
 pub type evhttp_close_cb = Option<unsafe extern "C" fn(*mut evhttp_connection, *mut c_void)>;
@@ -57,8 +58,7 @@ pub struct evhttp_connection {
     close_cb: evhttp_close_cb,
     close_cb_arg: *mut c_void,
     /// How many calls need the memory.
-    holds: u32,
-    gone: bool,
+    held: Held,
     pub(super) role: Role,
 }
 
@@ -87,40 +87,21 @@ pub(super) fn new(
         free_on_completion: false,
         close_cb: None,
         close_cb_arg: ptr::null_mut(),
-        holds: 0,
-        gone: false,
+        held: Held::default(),
         role,
     }))
 }
 
-/// Keeps the memory of a connection over a call.
-pub(super) struct Hold(*mut evhttp_connection);
-
-impl Hold {
-    /// # Safety
-    /// `evcon` is live.
-    pub(super) unsafe fn new(evcon: *mut evhttp_connection) -> Self {
+// SAFETY: `held` is in it; `evhttp_connection_free` holds it itself until it is done.
+unsafe impl Holdable for evhttp_connection {
+    unsafe fn held(this: *mut Self) -> *mut Held {
         // SAFETY: by this function's contract.
-        unsafe { (*evcon).holds += 1 };
-        Self(evcon)
+        unsafe { &raw mut (*this).held }
     }
 
-    /// Whether it has been freed.
-    pub(super) fn is_gone(&self) -> bool {
-        // SAFETY: the hold keeps the memory.
-        unsafe { (*self.0).gone }
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        // SAFETY: the hold has kept the memory until here; without another one nobody uses what is gone.
-        unsafe {
-            (*self.0).holds -= 1;
-            if (*self.0).gone && (*self.0).holds == 0 {
-                drop(Box::from_raw(self.0));
-            }
-        }
+    unsafe fn give_back(this: *mut Self) {
+        // SAFETY: `new` has made it with a box, and nobody uses it any more.
+        drop(unsafe { Box::from_raw(this) });
     }
 }
 
@@ -166,11 +147,11 @@ pub(super) unsafe fn free(evcon: *mut evhttp_connection, unsent: Unsent) {
     // after the program's callback.
     unsafe {
         // Its own callback may free it.
-        if (*evcon).gone {
+        if (*evcon).held.is_gone() {
             return;
         }
         let _hold = Hold::new(evcon);
-        (*evcon).gone = true;
+        (*evcon).held.leave();
         let bev = (*evcon).bev;
         let fd = bufferevent_getfd(bev);
         bufferevent_setcb(bev, None, None, None, ptr::null_mut());

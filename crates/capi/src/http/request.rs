@@ -15,6 +15,7 @@ use super::headers::{evhttp_clear_headers, evhttp_find_header, initialise};
 use super::uri::{self, evhttp_uri, evhttp_uri_free, evhttp_uri_get_host};
 use crate::abi::{evhttp_error_cb, evhttp_request, evhttp_request_cb, evkeyvalq};
 use crate::buffer::{evbuffer, evbuffer_free};
+use crate::held::{Held, Hold, Holdable};
 use crate::memory;
 
 /// `EVHTTP_REQ_OWN_CONNECTION`: set for what a server received, as libevent does.
@@ -42,10 +43,7 @@ pub(super) struct Request {
     /// The two lists that the public part points to.
     input_headers: evkeyvalq,
     output_headers: evkeyvalq,
-    /// How many calls need the memory.
-    holds: u32,
-    /// Its owner has given it up.
-    gone: bool,
+    held: Held,
 }
 
 /// A new request without a connection, of the caller's.
@@ -73,27 +71,40 @@ pub(super) fn new(kind: c_int) -> *mut evhttp_request {
 /// `req` is live, and no connection knows of it any more.
 pub(super) unsafe fn release(req: *mut evhttp_request) {
     let request = req.cast::<Request>();
-    // SAFETY: by this function's contract; without holds nobody uses it any more. The buffers may live on without it.
+    // SAFETY: by this function's contract; without holds nobody uses it any more.
     unsafe {
-        (*request).gone = true;
-        if (*request).holds > 0 {
-            return;
+        if (*request).held.leave() {
+            Request::give_back(request);
         }
-        let public = &raw mut (*request).public;
-        evhttp_clear_headers(&raw mut (*request).input_headers);
-        evhttp_clear_headers(&raw mut (*request).output_headers);
-        for string in [
-            (*public).remote_host,
-            (*public).host_cache,
-            (*public).uri,
-            (*public).response_code_line,
-        ] {
-            memory::release(string.cast());
+    }
+}
+
+// SAFETY: `held` is in it; `release` leaves the memory to the last hold.
+unsafe impl Holdable for Request {
+    unsafe fn held(this: *mut Self) -> *mut Held {
+        // SAFETY: by this function's contract.
+        unsafe { &raw mut (*this).held }
+    }
+
+    unsafe fn give_back(this: *mut Self) {
+        // SAFETY: by this function's contract; `new` has made it with a box. The buffers may live on without it.
+        unsafe {
+            let public = &raw mut (*this).public;
+            evhttp_clear_headers(&raw mut (*this).input_headers);
+            evhttp_clear_headers(&raw mut (*this).output_headers);
+            for string in [
+                (*public).remote_host,
+                (*public).host_cache,
+                (*public).uri,
+                (*public).response_code_line,
+            ] {
+                memory::release(string.cast());
+            }
+            evhttp_uri_free((*public).uri_elems);
+            evbuffer_free((*public).input_buffer);
+            evbuffer_free((*public).output_buffer);
+            drop(Box::from_raw(this));
         }
-        evhttp_uri_free((*public).uri_elems);
-        evbuffer_free((*public).input_buffer);
-        evbuffer_free((*public).output_buffer);
-        drop(Box::from_raw(request));
     }
 }
 
@@ -111,36 +122,13 @@ pub(super) unsafe fn dismiss(req: *mut evhttp_request) {
     }
 }
 
-/// Keeps the memory of a request while code of the program's runs.
-pub(super) struct Hold(*mut Request);
-
-impl Hold {
-    /// # Safety
-    /// `req` is live.
-    pub(super) unsafe fn new(req: *mut evhttp_request) -> Self {
-        let request = req.cast::<Request>();
-        // SAFETY: by this function's contract.
-        unsafe { (*request).holds += 1 };
-        Self(request)
-    }
-
-    /// Whether its owner has given it up meanwhile.
-    pub(super) fn is_gone(&self) -> bool {
-        // SAFETY: the hold keeps the memory.
-        unsafe { (*self.0).gone }
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        // SAFETY: the hold has kept the memory until here; `release` was called before with no more than a mark left.
-        unsafe {
-            (*self.0).holds -= 1;
-            if (*self.0).gone {
-                release(self.0.cast());
-            }
-        }
-    }
+/// Keeps the memory of a request over a call.
+///
+/// # Safety
+/// `req` is live.
+pub(super) unsafe fn hold(req: *mut evhttp_request) -> Hold<Request> {
+    // SAFETY: by this function's contract; every request is in one of ours.
+    unsafe { Hold::new(req.cast()) }
 }
 
 /// Replaces a string of a request.
@@ -182,7 +170,7 @@ pub unsafe extern "C" fn evhttp_request_free(req: *mut evhttp_request) {
     unsafe {
         let evcon = (*req).evcon;
         if !evcon.is_null() {
-            let _hold = Hold::new(req);
+            let _hold = hold(req);
             connection::abandon(evcon, req);
             (*req).evcon = ptr::null_mut();
             return release(req);

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_short, c_void};
 use std::ptr;
 
-use super::pool::{Hold, evrpc_pool, schedule};
+use super::pool::{evrpc_pool, schedule};
 use super::server::{POST, path_of};
 use super::{CONTINUE, Hooks, INPUT, PAUSE, Paused, detach, evrpc_hook_meta};
 use crate::abi::{event, evhttp_request, evutil_socket_t};
@@ -11,6 +11,7 @@ use crate::buffer::evbuffer;
 use crate::bufferevent::bufferevent_get_base;
 use crate::debug;
 use crate::event::{event_add, event_assign, event_del, event_initialized};
+use crate::held::Hold;
 use crate::http::client::{evhttp_cancel_request, evhttp_make_request};
 use crate::http::connection::{evhttp_connection, evhttp_connection_get_bufferevent};
 use crate::http::request::{evhttp_request_free, evhttp_request_new, evhttp_request_own};

@@ -9,6 +9,7 @@ use std::ffi::c_int;
 use super::Hooks;
 use super::client::{begin, drop_request, evrpc_request_wrapper, free};
 use crate::base::event_base;
+use crate::held::{Held, Hold, Holdable};
 use crate::http::client::{evhttp_connection_set_base, is_free};
 use crate::http::connection::{
     evhttp_connection, evhttp_connection_free, evhttp_connection_get_base,
@@ -26,8 +27,7 @@ pub struct evrpc_pool {
     /// In seconds; none if it is not positive.
     pub(super) timeout: c_int,
     /// How many calls need the memory.
-    holds: u32,
-    gone: bool,
+    held: Held,
 }
 
 /// `evrpc_pool_new`: connections without a base of their own get `base`.
@@ -43,38 +43,20 @@ pub unsafe extern "C" fn evrpc_pool_new(base: *mut event_base) -> *mut evrpc_poo
         waiting: VecDeque::new(),
         running: Vec::new(),
         timeout: -1,
-        holds: 0,
-        gone: false,
+        held: Held::default(),
     }))
 }
 
-/// Keeps the memory of a pool over a call.
-pub(super) struct Hold(*mut evrpc_pool);
-
-impl Hold {
-    /// # Safety
-    /// `pool` is live.
-    pub(super) unsafe fn new(pool: *mut evrpc_pool) -> Self {
+// SAFETY: `held` is in it; `evrpc_pool_free` holds it itself until it is done.
+unsafe impl Holdable for evrpc_pool {
+    unsafe fn held(this: *mut Self) -> *mut Held {
         // SAFETY: by this function's contract.
-        unsafe { (*pool).holds += 1 };
-        Self(pool)
+        unsafe { &raw mut (*this).held }
     }
 
-    pub(super) fn is_gone(&self) -> bool {
-        // SAFETY: the hold keeps the memory.
-        unsafe { (*self.0).gone }
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        // SAFETY: the hold has kept the memory until here; without another one nobody uses what is gone.
-        unsafe {
-            (*self.0).holds -= 1;
-            if (*self.0).gone && (*self.0).holds == 0 {
-                drop(Box::from_raw(self.0));
-            }
-        }
+    unsafe fn give_back(this: *mut Self) {
+        // SAFETY: `evrpc_pool_new` has made it with a box, and nobody uses it any more.
+        drop(unsafe { Box::from_raw(this) });
     }
 }
 
@@ -86,11 +68,11 @@ impl Drop for Hold {
 pub unsafe extern "C" fn evrpc_pool_free(pool: *mut evrpc_pool) {
     // SAFETY: by this function's contract. Each list is looked at anew after what may call the program.
     unsafe {
-        if (*pool).gone {
+        if (*pool).held.is_gone() {
             return;
         }
         let _hold = Hold::new(pool);
-        (*pool).gone = true;
+        (*pool).held.leave();
         (*pool).hooks.end();
         (*pool).hooks.take_paused();
         while let Some(ctx) = (*pool).waiting.pop_front() {

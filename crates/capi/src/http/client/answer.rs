@@ -15,7 +15,8 @@ use crate::buffer;
 use crate::buffer::content::{evbuffer_drain, evbuffer_get_length};
 use crate::buffer::moves::evbuffer_remove_buffer;
 use crate::bufferevent::{bufferevent_disable, bufferevent_enable, bufferevent_write_buffer};
-use crate::http::connection::{Hold, READ_ON_WRITE_ERROR, evhttp_connection};
+use crate::held::Hold;
+use crate::http::connection::{READ_ON_WRITE_ERROR, evhttp_connection};
 use crate::http::headers::{self, evhttp_clear_headers};
 use crate::http::request::{self, CHUNKED, RESPONSE, set_string};
 
@@ -201,7 +202,7 @@ unsafe fn take_head(evcon: *mut evhttp_connection, req: *mut evhttp_request, las
         let Some(header_cb) = (*req).header_cb else {
             return Then::Continue;
         };
-        let (hold, req_hold) = (Hold::new(evcon), request::Hold::new(req));
+        let (hold, req_hold) = (Hold::new(evcon), request::hold(req));
         let result = header_cb(req, (*req).cb_arg);
         if is_lost(evcon, req, &hold, &req_hold) {
             return Then::Stop;
@@ -237,7 +238,7 @@ unsafe fn take_interim(evcon: *mut evhttp_connection, req: *mut evhttp_request) 
 unsafe fn take_body(evcon: *mut evhttp_connection, req: *mut evhttp_request, len: usize) -> Then {
     // SAFETY: the caller's connection is live, and the request its first.
     unsafe {
-        let (hold, req_hold) = (Hold::new(evcon), request::Hold::new(req));
+        let (hold, req_hold) = (Hold::new(evcon), request::hold(req));
         let input = (*(*evcon).bev).input;
         let moved = evbuffer_remove_buffer(input, (*req).input_buffer, len);
         if is_lost(evcon, req, &hold, &req_hold) {
@@ -291,8 +292,8 @@ unsafe fn note_left(evcon: *mut evhttp_connection, req: *mut evhttp_request) -> 
 unsafe fn is_lost(
     evcon: *mut evhttp_connection,
     req: *mut evhttp_request,
-    hold: &Hold,
-    req_hold: &request::Hold,
+    hold: &Hold<evhttp_connection>,
+    req_hold: &Hold<request::Request>,
 ) -> bool {
     // SAFETY: both are held.
     unsafe { hold.is_gone() || req_hold.is_gone() || client(evcon).requests.front() != Some(&req) }

@@ -15,8 +15,9 @@ use crate::buffer::content::evbuffer_get_length;
 use crate::bufferevent::{
     bufferevent_disable, bufferevent_enable, bufferevent_write, bufferevent_write_buffer,
 };
+use crate::held::Hold;
 use crate::http::bytes;
-use crate::http::connection::{Hold, evhttp_connection, evhttp_connection_free};
+use crate::http::connection::{evhttp_connection, evhttp_connection_free};
 use crate::http::headers::Pairs;
 use crate::http::request::{
     self, CHUNKED, REQUEST, USER_OWNED, dismiss, evhttp_request_free, release, set_string,
@@ -197,7 +198,7 @@ pub(super) unsafe fn send(evcon: *mut evhttp_connection) {
         client(evcon).phase = Phase::Sending;
         bufferevent_disable(bev, EV_READ);
         bufferevent_enable(bev, EV_WRITE);
-        let (hold, req_hold) = (Hold::new(evcon), request::Hold::new(req));
+        let (hold, req_hold) = (Hold::new(evcon), request::hold(req));
         bufferevent_write(bev, head.as_ptr().cast(), head.len());
         client(evcon).head = head;
         if hold.is_gone() || req_hold.is_gone() || client(evcon).phase != Phase::Sending {
@@ -220,7 +221,7 @@ pub(super) unsafe fn fail(evcon: *mut evhttp_connection, error: c_int) {
         let failed = client(evcon).requests.pop_front().map(|req| {
             // As in `answered`, for the close callback.
             (*req).evcon = ptr::null_mut();
-            (req, request::Hold::new(req))
+            (req, request::hold(req))
         });
         reset(evcon);
         if !hold.is_gone() {
@@ -264,7 +265,7 @@ pub(super) unsafe fn answered(evcon: *mut evhttp_connection) {
         }
         // It is in nobody's hands while the close callback runs, which may free it, or ask with it again.
         (*req).evcon = ptr::null_mut();
-        let req_hold = request::Hold::new(req);
+        let req_hold = request::hold(req);
         let sent = client(evcon).phase == Phase::Reading && !client(evcon).cut;
         let input = (*(*evcon).bev).input;
         let next = buffer::look(input, |input| client(evcon).protocol.finish(input, sent));
@@ -305,7 +306,7 @@ pub(super) unsafe fn hand_over(req: *mut evhttp_request) {
     // SAFETY: by this function's contract; the hold keeps the memory.
     unsafe {
         (*req).evcon = ptr::null_mut();
-        let hold = request::Hold::new(req);
+        let hold = request::hold(req);
         if let Some(cb) = (*req).cb {
             cb(req, (*req).cb_arg);
         }

@@ -19,7 +19,8 @@ use crate::bufferevent::{
 };
 use crate::debug;
 use crate::event::{event_active, event_add, event_assign, event_del, event_initialized};
-use crate::http::connection::{Hold, REUSE_CONNECTED_ADDRESS, call_close_cb, evhttp_connection};
+use crate::held::Hold;
+use crate::http::connection::{REUSE_CONNECTED_ADDRESS, call_close_cb, evhttp_connection};
 use crate::util::resolve::{evutil_freeaddrinfo, evutil_getaddrinfo};
 
 pub(super) const EV_TIMEOUT: c_int = 1;

@@ -7,15 +7,16 @@ use ferrevent_core::Options;
 use ferrevent_core::driver::Kind;
 use ferrevent_sys::Address;
 
+use super::evhttp;
 use super::serve::{self, EV_READ, Served};
-use super::{Hold as ServerHold, evhttp};
 use crate::abi::{bufferevent, evutil_socket_t};
 use crate::base::event_base;
 use crate::bufferevent::{
     bufferevent_enable, bufferevent_free, bufferevent_get_underlying, bufferevent_setfd,
     new_on_socket,
 };
-use crate::http::connection::{self, Hold, Role, evhttp_connection_free};
+use crate::held::Hold;
+use crate::http::connection::{self, Role, evhttp_connection_free};
 use crate::log;
 
 /// A client has connected.
@@ -62,7 +63,7 @@ unsafe fn make_bufferevent(
     // SAFETY: the caller's server is live, and held over the program's function.
     unsafe {
         if let Some(make) = (*http).bev_cb {
-            let hold = ServerHold::new(http);
+            let hold = Hold::new(http);
             let bev = make(base, (*http).bev_cb_arg);
             if hold.is_gone() {
                 if !bev.is_null() {

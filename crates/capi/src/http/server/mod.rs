@@ -30,9 +30,10 @@ use ferrevent_http::{Limits, Method};
 use libc::{ssize_t, timeval};
 
 use super::bytes;
-use super::connection::{self, evhttp_connection, evhttp_connection_free, in_seconds};
+use super::connection::{evhttp_connection, evhttp_connection_free, in_seconds};
 use crate::abi::{bufferevent, evhttp_request_cb};
 use crate::base::event_base;
+use crate::held::{Held, Hold, Holdable};
 
 /// `EVHTTP_SERVER_LINGERING_CLOSE`
 const LINGERING_CLOSE: c_int = 1;
@@ -61,9 +62,7 @@ pub struct evhttp {
     limits: Limits,
     timeout: Option<timeval>,
     lingering: bool,
-    /// How many calls need the memory.
-    holds: u32,
-    gone: bool,
+    held: Held,
 }
 
 /// A function of the program's for requests.
@@ -95,39 +94,20 @@ pub unsafe extern "C" fn evhttp_new(base: *mut event_base) -> *mut evhttp {
         limits: Limits::default(),
         timeout: None,
         lingering: false,
-        holds: 0,
-        gone: false,
+        held: Held::default(),
     }))
 }
 
-/// Keeps the memory of a server while code of the program's runs.
-struct Hold(*mut evhttp);
-
-impl Hold {
-    /// # Safety
-    /// `http` is live.
-    unsafe fn new(http: *mut evhttp) -> Self {
+// SAFETY: `held` is in it; `evhttp_free` holds it itself until it is done.
+unsafe impl Holdable for evhttp {
+    unsafe fn held(this: *mut Self) -> *mut Held {
         // SAFETY: by this function's contract.
-        unsafe { (*http).holds += 1 };
-        Self(http)
+        unsafe { &raw mut (*this).held }
     }
 
-    /// Whether it has been freed.
-    fn is_gone(&self) -> bool {
-        // SAFETY: the hold keeps the memory.
-        unsafe { (*self.0).gone }
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        // SAFETY: the hold has kept the memory until here; without another one nobody uses what is gone.
-        unsafe {
-            (*self.0).holds -= 1;
-            if (*self.0).gone && (*self.0).holds == 0 {
-                drop(Box::from_raw(self.0));
-            }
-        }
+    unsafe fn give_back(this: *mut Self) {
+        // SAFETY: `evhttp_new` has made it with a box, and nobody uses it any more.
+        drop(unsafe { Box::from_raw(this) });
     }
 }
 
@@ -140,16 +120,16 @@ pub unsafe extern "C" fn evhttp_free(http: *mut evhttp) {
     // SAFETY: by this function's contract; the hold keeps the memory to the end of this. Each list is looked at anew after
     // the callback of a connection that is closed.
     unsafe {
-        if (*http).gone {
+        if (*http).held.is_gone() {
             return;
         }
         let _hold = Hold::new(http);
-        (*http).gone = true;
+        (*http).held.leave();
         while let Some(&bound) = (*http).bound.last() {
             evhttp_del_accept_socket(http, bound);
         }
         while let Some(&evcon) = (*http).connections.last() {
-            let _hold = connection::Hold::new(evcon);
+            let _hold = Hold::new(evcon);
             evhttp_connection_free(evcon);
             // One whose close callback has called this is not free yet: it must not come back to the server.
             leave(evcon);

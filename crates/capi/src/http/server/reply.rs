@@ -13,8 +13,9 @@ use crate::abi::evhttp_request;
 use crate::buffer::content::{evbuffer_add, evbuffer_drain, evbuffer_get_length};
 use crate::buffer::evbuffer;
 use crate::buffer::moves::{evbuffer_add_buffer, evbuffer_remove_buffer};
+use crate::held::Hold;
 use crate::http::bytes;
-use crate::http::connection::{Hold, evhttp_connection, evhttp_connection_free};
+use crate::http::connection::{evhttp_connection, evhttp_connection_free};
 use crate::http::headers::{self, Pairs, evhttp_clear_headers};
 use crate::http::request::{self, CHUNKED, USER_DONE, USER_OWNED, set_string};
 use crate::log;
@@ -182,8 +183,8 @@ pub unsafe extern "C" fn evhttp_send_reply_end(req: *mut evhttp_request) {
 /// A request that is to be answered: it and its connection stay in memory, whatever the program's callbacks free.
 struct Asked {
     evcon: *mut evhttp_connection,
-    hold: Hold,
-    _request: request::Hold,
+    hold: Hold<evhttp_connection>,
+    _request: Hold<request::Request>,
 }
 
 /// The request's connection, if an answer is due. Otherwise the request is done with, or the program has made a mistake, which
@@ -206,7 +207,7 @@ unsafe fn asked(req: *mut evhttp_request, function: &str) -> Option<Asked> {
                 return Some(Asked {
                     evcon,
                     hold: Hold::new(evcon),
-                    _request: request::Hold::new(req),
+                    _request: request::hold(req),
                 });
             }
             Phase::Replying if current => {
@@ -316,7 +317,7 @@ unsafe fn reply(asked: &Asked, req: *mut evhttp_request, status: Status) {
 }
 
 /// All of a reply is in the output; it may be written already.
-unsafe fn replied(evcon: *mut evhttp_connection, hold: &Hold) {
+unsafe fn replied(evcon: *mut evhttp_connection, hold: &Hold<evhttp_connection>) {
     // SAFETY: the caller's connection is held.
     unsafe {
         if hold.is_gone() {
@@ -387,7 +388,7 @@ unsafe fn take_memory(evcon: *mut evhttp_connection) -> Vec<u8> {
 /// Puts `bytes` into the output, and what `more` adds. If that is written at once, it is looked at only afterwards.
 unsafe fn put(
     evcon: *mut evhttp_connection,
-    hold: &Hold,
+    hold: &Hold<evhttp_connection>,
     bytes: Vec<u8>,
     more: impl FnOnce(*mut evbuffer),
 ) {

@@ -17,9 +17,8 @@ use crate::buffer::{self, evbuffer};
 use crate::bufferevent::{
     bufferevent_disable, bufferevent_enable, bufferevent_getfd, bufferevent_setcb, is_plain_socket,
 };
-use crate::http::connection::{
-    self, Hold, Role, Unsent, evhttp_connection, evhttp_connection_free,
-};
+use crate::held::Hold;
+use crate::http::connection::{self, Role, Unsent, evhttp_connection, evhttp_connection_free};
 use crate::http::headers;
 use crate::http::request::{
     self, OWN_CONNECTION, PROXY_REQUEST, REQUEST, USER_OWNED, dismiss, set_string,
@@ -299,7 +298,7 @@ unsafe fn take_body(evcon: *mut evhttp_connection, input: *mut evbuffer, len: us
     // both.
     unsafe {
         let req = served(evcon).request;
-        let hold = request::Hold::new(req);
+        let hold = request::hold(req);
         let mut left = len;
         while left > 0 {
             let Ok(moved @ 1..) =
@@ -395,7 +394,7 @@ unsafe fn finish(evcon: *mut evhttp_connection) {
         let hold = Hold::new(evcon);
         let req = served(evcon).request;
         if !req.is_null() {
-            let request_hold = request::Hold::new(req);
+            let request_hold = request::hold(req);
             if let Some(callback) = (*req).on_complete_cb {
                 callback(req, (*req).on_complete_cb_arg);
             }
