@@ -430,6 +430,12 @@ impl<H: Host> Core<H> {
         if was.state.contains(Standing::TIMED) {
             self.timers.remove_event(index);
         }
+        self.end_waiting(index, key, was);
+    }
+
+    /// An event that waited, as its slot `was`, does not any more; its timer does not run.
+    #[inline(always)]
+    pub(crate) fn end_waiting(&mut self, index: u32, key: EventKey, was: &Slot) {
         if was.state.contains(Standing::INSERTED) {
             self.waiting -= 1;
             self.withdraw(index, key, was.fd, was.what());
@@ -440,7 +446,7 @@ impl<H: Host> Core<H> {
 
     /// Takes it out of its descriptor's or signal's users.
     #[inline(never)]
-    pub(crate) fn withdraw(&mut self, index: u32, key: EventKey, fd: Fd, what: What) {
+    fn withdraw(&mut self, index: u32, key: EventKey, fd: Fd, what: What) {
         if what.contains(What::SIGNAL) {
             self.withdraw_signal(key, fd);
         } else if fd >= 0 {

@@ -176,19 +176,13 @@ impl<H: Host> Core<H> {
         let slot = self.events.at_mut(index);
         // Read before it is written to: with many timers this is the first look at the event, and a copy of what has just been
         // written in part would wait until its memory has come.
-        let (fd, what, state) = (slot.fd, slot.what(), slot.state);
-        let (key, priority, node) = (slot.key(index), slot.priority, slot.node);
-        slot.state = state - (Standing::TIMED | Standing::INSERTED);
-        if node != NO_NODE {
+        let was = *slot;
+        slot.state -= Standing::TIMED | Standing::INSERTED;
+        if was.node != NO_NODE {
             slot.node = NO_NODE;
-            self.remove_active(priority, node);
+            self.remove_active(was.priority, was.node);
         }
-        if state.contains(Standing::INSERTED) {
-            self.waiting -= 1;
-            self.withdraw(index, key, fd, what);
-        } else {
-            self.timed_only -= 1;
-        }
+        self.end_waiting(index, was.key(index), &was);
         self.activate(index, What::TIMEOUT, 1);
     }
 
