@@ -16,9 +16,15 @@ impl Agenda {
         self.lanes.add(timeout);
     }
 
+    /// Whether there are timeouts that many timers have.
+    #[inline(always)]
+    pub(crate) fn shares(&self) -> bool {
+        self.lanes.are_there()
+    }
+
     /// Makes room for so many entries, or gives up what was made for more.
     pub(crate) fn make_room(&mut self, entries: usize) {
-        let shared = self.lanes.are_there();
+        let shared = self.shares();
         self.heap.make_room(if shared { 0 } else { entries });
         self.lanes.make_room(entries);
     }
@@ -45,7 +51,7 @@ impl Agenda {
     /// more to do than to write it.
     #[inline(always)]
     pub(crate) fn push_at_once(&mut self, wanted: bool, timeout: u64, entry: Entry) -> bool {
-        if self.lanes.are_there() {
+        if self.shares() {
             !wanted || self.lanes.push_at_once(timeout, entry)
         } else {
             self.heap.push_at_once(wanted, entry)

@@ -54,6 +54,13 @@ impl<H: Host> Core<H> {
         deleted
     }
 
+    /// Whether there are timeouts that many events [share](Self::share_timeout). What does not hang on it needs fewer registers: who
+    /// asks first can have two functions.
+    #[inline(always)]
+    pub fn shares_timeouts(&self) -> bool {
+        self.timers.schedule.agenda.shares()
+    }
+
     /// Moves the deadline of an event whose timeout runs, and for which nothing else is to be done
     /// ([`move_timeout`](Self::move_timeout)).
     #[inline(always)]

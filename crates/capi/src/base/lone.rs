@@ -64,6 +64,7 @@ impl event_base {
     pub(crate) unsafe fn clear<'a>(this: *mut Self) -> Option<&'a mut Inner> {
         // SAFETY: the memory of a base stays one.
         let clear_for = unsafe { (*this).lone.clear_for.load(Ordering::Relaxed) };
+        // Most calls are made in a loop.
         if clear_for != this_thread() && clear_for != ANY_THREAD {
             return None;
         }

@@ -27,6 +27,9 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
             return add(ev, tv);
         };
         match (key_of((*ev).ev_evcallback.key), tv.as_ref()) {
+            (Some(key), Some(timeout)) if inner.core.shares_timeouts() => {
+                move_shared(ev, timeout, inner, key)
+            }
             (Some(key), Some(timeout)) => move_at_once(ev, timeout, inner, key),
             (Some(key), None) if inner.core.waits(key, Address(ev)) => 0,
             (None, Some(timeout)) => start_at_once(ev, timeout, inner),
@@ -41,13 +44,32 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
 unsafe fn move_at_once(ev: *mut event, tv: &timeval, inner: &mut Inner, key: EventKey) -> c_int {
     // SAFETY: as `event_add`.
     unsafe {
-        if let Some(timeout) = timeout_at_once(ev, tv, inner)
-            && inner.core.move_timed(key, Address(ev), timeout)
-        {
-            return 0;
+        if inner.core.shares_timeouts() || !moved(ev, tv, inner, key) {
+            add(ev, tv)
+        } else {
+            0
         }
-        add(ev, tv)
     }
+}
+
+/// The same in a base with common timeouts.
+#[inline(never)]
+unsafe fn move_shared(ev: *mut event, tv: &timeval, inner: &mut Inner, key: EventKey) -> c_int {
+    // SAFETY: as `event_add`.
+    unsafe {
+        if moved(ev, tv, inner, key) {
+            0
+        } else {
+            add(ev, tv)
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn moved(ev: *mut event, tv: &timeval, inner: &mut Inner, key: EventKey) -> bool {
+    // SAFETY: as `event_add`.
+    let timeout = unsafe { timeout_at_once(ev, tv, inner) };
+    timeout.is_some_and(|timeout| inner.core.move_timed(key, Address(ev), timeout))
 }
 
 /// The short way for an event that is not added.
