@@ -10,6 +10,7 @@ use std::time::Duration;
 use bitflags::bitflags;
 
 use crate::buffer::Buffer;
+use crate::flags::What;
 
 /// A descriptor number, as the operating system counts them; negative means "none".
 pub type Fd = i32;
@@ -32,15 +33,17 @@ bitflags! {
 bitflags! {
     /// What a wait reported of one descriptor.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-    pub struct Readiness: u8 {
+    ///
+    /// The numbers are those of what an event waits for.
+    pub struct Readiness: u32 {
         /// Reading would not block.
-        const READ = 1;
+        const READ = What::READ.bits() as u32;
         /// Writing would not block.
-        const WRITE = 2;
+        const WRITE = What::WRITE.bits() as u32;
         /// The peer has shut down its sending side.
-        const CLOSED = 4;
+        const CLOSED = What::CLOSED.bits() as u32;
         /// Error or hang-up: whoever waits for either direction is to look (`EPOLLERR`, or `EPOLLHUP` without RDHUP).
-        const FAILED = 8;
+        const FAILED = 1 << 16;
     }
 }
 

@@ -154,18 +154,19 @@ impl Driver for Epoll {
         if count == 0 {
             return Ok(());
         }
-        ready.reserve(count);
-        for event in &self.events[..count] {
+        let mut woken = false;
+        ready.extend(self.events[..count].iter().map(|event| {
             // The structure is packed on x86-64: its fields are copied, not borrowed.
             let (bits, data) = (event.events, event.u64);
-            if data == WAKER_TOKEN {
-                self.waker.acknowledge();
-                continue;
-            }
-            ready.push(Ready {
+            woken |= data == WAKER_TOKEN;
+            Ready {
                 token: unpack(data),
                 readiness: readiness::reported(bits as i32),
-            });
+            }
+        }));
+        if woken {
+            self.waker.acknowledge();
+            ready.retain(|report| report.token.fd >= 0);
         }
         if count == self.events.len() && count < MOST_EVENTS {
             self.events

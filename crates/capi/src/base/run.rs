@@ -40,9 +40,9 @@ pub unsafe extern "C" fn event_base_loop(base: *mut event_base, flags: c_int) ->
         let result = loop {
             match next_step(base, begin.take(), &mut lent) {
                 Next::Call(call) => {
-                    run_event(base, &call);
+                    run_event(base, call);
                     while let Some(call) = next_call(base) {
-                        run_event(base, &call);
+                        run_event(base, call);
                     }
                 }
                 Next::Done(LoopEnd::Stopped) => break 0,
@@ -229,14 +229,21 @@ pub(super) unsafe fn run_step(base: *mut event_base, step: Step<CHost>) {
 }
 
 #[inline(always)]
-unsafe fn run_event(base: *mut event_base, call: &Call) {
-    // SAFETY: the program promises a function of this type; after the first call only the key is trusted.
+unsafe fn run_event(base: *mut event_base, call: Call) {
+    // In registers: afterwards nothing of it is needed.
+    let Call {
+        callback,
+        fd,
+        arg,
+        what,
+        times,
+    } = call;
+    // SAFETY: the program promises a function of this type.
     unsafe {
-        if call.times > 0 {
-            (call.callback)(call.fd, call.what, call.arg);
-        }
-        if call.times > 1 {
-            run_again(base, call);
+        if times == 1 {
+            callback(fd, what, arg);
+        } else {
+            run_times(base, times, callback, fd, what, arg);
         }
     }
 }
@@ -244,17 +251,25 @@ unsafe fn run_event(base: *mut event_base, call: &Call) {
 /// A signal that arrived several times is called back as often.
 #[cold]
 #[inline(never)]
-unsafe fn run_again(base: *mut event_base, call: &Call) {
-    // SAFETY: as in `run_event`.
+unsafe fn run_times(
+    base: *mut event_base,
+    times: u16,
+    callback: unsafe extern "C" fn(c_int, i16, *mut c_void),
+    fd: c_int,
+    what: i16,
+    arg: *mut c_void,
+) {
+    // SAFETY: as in `run_event`; after the first call only the key is trusted.
     unsafe {
-        for _ in 1..call.times {
-            let goes_on = event_base::with(base, |inner| {
-                !inner.calls_cancelled && !inner.core.got_break()
-            });
+        for n in 0..times {
+            let goes_on = n == 0
+                || event_base::with(base, |inner| {
+                    !inner.calls_cancelled && !inner.core.got_break()
+                });
             if !goes_on {
                 return;
             }
-            (call.callback)(call.fd, call.what, call.arg);
+            callback(fd, what, arg);
         }
     }
 }
