@@ -19,7 +19,7 @@ use crate::builder::{Builder, Warning};
 use crate::dns::{Resolver, ResolverSlot};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventSlot};
-use crate::http::Serving;
+use crate::http::{Asking, Serving};
 use crate::listener::{Listener, ListenerSlot};
 use crate::remote::{Remote, Shared, Wake};
 
@@ -58,6 +58,7 @@ pub struct Base {
     pub(crate) resolvers: SlotMap<Resolver, ResolverSlot>,
     pub(crate) default_resolver: Option<Resolver>,
     pub(crate) serving: Serving,
+    pub(crate) asking: Asking,
     pub(crate) tasks: SlotMap<TaskKey, Box<dyn FnOnce(&mut Base)>>,
     pub(crate) shared: std::sync::Arc<Shared>,
     pub(crate) warn: Box<dyn FnMut(Warning)>,
@@ -140,6 +141,7 @@ impl Base {
             resolvers: SlotMap::with_key(),
             default_resolver: None,
             serving: Serving::default(),
+            asking: Asking::default(),
             tasks: SlotMap::with_key(),
             shared: Shared::new(wake),
             // Whether anybody reads it or not, the program goes on.

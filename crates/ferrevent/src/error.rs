@@ -38,6 +38,9 @@ pub enum Error {
     /// The head of an HTTP message cannot be written, or not now.
     #[error(transparent)]
     Head(#[from] ferrevent_http::BadHead),
+    /// It is no URL of a server: another scheme than `http` and `https`, no host, or no port that there can be.
+    #[error("it is no URL of an HTTP server")]
+    Url,
     /// One event wants changes, another one levels, on the same descriptor.
     #[error("edge-triggered and level-triggered events on the same descriptor")]
     MixedTriggers,

@@ -51,7 +51,7 @@
 //! The [guide] explains it all: [the loop](guide::event_loop), [buffers](guide::buffers),
 //! [bufferevents](guide::bufferevents), [names](guide::names), [HTTP](guide::http), and [where libevent's names have gone](guide::coming_from_libevent). The
 //! examples are programs that one would really start: an echo server, a TCP proxy with back-pressure, a chat room, an
-//! HTTP server, an HTTP/1.0 client.
+//! HTTP server, an HTTP client.
 #![forbid(unsafe_code)]
 
 mod base;

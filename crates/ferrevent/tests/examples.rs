@@ -220,6 +220,77 @@ fn the_http_server_answers_in_order_and_refuses_what_is_not_clear() {
 }
 
 #[test]
+fn the_http_client_writes_what_the_server_answers() {
+    let mut server = Server::start("http_server", &["127.0.0.1:0"]);
+    let url = |path: &str| format!("http://{}{path}", server.address);
+    let fetch = |arguments: &[&str]| {
+        let mut client = Command::new(example("http_client"));
+        client.args(arguments).output().unwrap()
+    };
+    let output = fetch(&[&url("/a"), &url("/b?c=d"), &url("")]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, b"GET /a\nGET /b?c=d\nGET /\n");
+    let output = fetch(&["--data", "text", "--header", "X: y", &url("/p")]);
+    assert_eq!(output.stdout, b"POST /p\ntext");
+    let output = fetch(&["--data", "x", "--header", "Content-Length: 7", &url("/p")]);
+    assert_eq!(output.stdout, b"POST /p\nx", "it knows better");
+    for (arguments, complaint) in [
+        (&["http://127.0.0.1:1/"][..], "http://127.0.0.1:1/: "),
+        (&["ftp://h/"], "http_client: "),
+        (&["--header", "X", "http://h/"], "error: "),
+    ] {
+        let output = fetch(arguments);
+        assert!(!output.status.success());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.starts_with(complaint), "{text}");
+    }
+    assert_eq!(server.stop(Signal::TERM), "");
+}
+
+#[test]
+fn curl_understands_the_http_server() {
+    let Ok(version) = Command::new("curl").arg("--version").output() else {
+        eprintln!("skipped: there is no curl");
+        return;
+    };
+    assert!(version.status.success());
+    let mut server = Server::start("http_server", &["127.0.0.1:0"]);
+    let url = format!("http://{}/there", server.address);
+    let body = "x".repeat(100_000);
+    let path = std::env::temp_dir().join(format!("ferrevent-curl-{}", std::process::id()));
+    std::fs::write(&path, &body).unwrap();
+    let from_file = format!("@{}", path.display());
+    let chunked = ["--header", "Transfer-Encoding: chunked"];
+    for more in [
+        &[][..],
+        &chunked,
+        &["--header", "Expect: 100-continue"],
+        &["--http1.0"],
+    ] {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "20",
+            "--noproxy",
+            "*",
+        ]);
+        // Two on one connection.
+        curl.args(more)
+            .args(["--data-binary", &from_file, &url, &url]);
+        let output = curl.output().unwrap();
+        assert!(output.status.success(), "{more:?}: {output:?}");
+        assert!(
+            output.stdout == ["POST /there\n", &body].concat().repeat(2).as_bytes(),
+            "{more:?}"
+        );
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(server.stop(Signal::INT), "");
+}
+
+#[test]
 fn the_compressing_client_gets_its_text_back() {
     // More than a piece, and what does not get shorter by being packed.
     let mut state = 1_u32;

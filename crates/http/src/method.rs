@@ -69,6 +69,12 @@ impl Method {
         Self::ALL.into_iter().find(|method| method.bit() == bit)
     }
 
+    /// Whether asking for it changes nothing at the server (RFC 9110, section 9.2.1), so that it can be asked for once more
+    /// if the answer is lost.
+    pub fn is_safe(self) -> bool {
+        matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace)
+    }
+
     /// Its bit in a set of methods (`EVHTTP_REQ_GET`, ...); 0 for [`Other`](Self::Other).
     pub fn bit(self) -> u16 {
         match self {

@@ -1,4 +1,4 @@
-//! HTTP/1.1 in the loop: servers, and the rules without input and output that they are made of.
+//! HTTP/1.1 in the loop: servers and clients, and the rules without input and output that they are made of.
 //!
 //! A [`Server`] takes connections and hands out what is asked as [`Request`]s: small keys, as everything else that a
 //! [`Base`](crate::Base) owns. A request is answered at once or later, as a whole or in parts.
@@ -26,10 +26,13 @@
 //! # }
 //! ```
 //!
+//! A [`Client`] asks, and [`get`] is the short way.
+//!
 //! The [guide](crate::guide::http) has the rest. What is not about connections comes from the crate `ferrevent-http`: the
 //! state machines of both sides ([`server`], [`client`]), [`Uri`], [`query`], [`percent`] and their like. They can be used
 //! without a loop.
 
+mod asking;
 mod fields;
 mod serving;
 
@@ -40,6 +43,8 @@ pub use ferrevent_http::{
     ResponseHead, Step, Uri, Version, client, header, host, html, percent, query, server, status,
 };
 
+pub(crate) use self::asking::Asking;
+pub use self::asking::{Ask, Client, ClientBuilder, Exchange, Response, ResponseHandler, get};
 pub(crate) use self::serving::Serving;
 pub use self::serving::{
     Body, Reply, Request, RequestCallbacks, RequestHandler, Server, ServerBuilder, Service,
