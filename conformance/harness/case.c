@@ -1,5 +1,6 @@
 /* The main program of every conformance case file, and the functions that case.h declares.
  *
+ *   PROGRAM --method    what a base uses by itself
  *   PROGRAM --list      name, mark, reason and "off epoll" (or nothing) of each case, with tabs between, a line each
  *   PROGRAM --library   the file from which libevent's functions come
  *   PROGRAM NAME        runs that case
@@ -59,9 +60,18 @@ static int print_library(void) {
     return 0;
 }
 
+static int print_method(void) {
+    struct event_base *base = event_base_new();
+    if (!base)
+        return 1;
+    puts(event_base_get_method(base));
+    event_base_free(base);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     if (argc != 2) {
-        fprintf(stderr, "usage: %s --list | --library | NAME\n", argv[0]);
+        fprintf(stderr, "usage: %s --list | --library | --method | NAME\n", argv[0]);
         return 2;
     }
     if (strcmp(argv[1], "--list") == 0) {
@@ -72,6 +82,8 @@ int main(int argc, char **argv) {
     }
     /* What was traced before a crash or a hang must be seen. */
     setvbuf(stdout, NULL, _IONBF, 0);
+    if (strcmp(argv[1], "--method") == 0)
+        return print_method();
     return strcmp(argv[1], "--library") == 0 ? print_library() : run_case(argv[1]);
 }
 

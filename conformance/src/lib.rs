@@ -64,7 +64,7 @@ impl Case {
     /// Where ferrevent differs on purpose with this method: the decision's mark.
     pub fn mark(&self, method: Method) -> Option<&str> {
         let (mark, _) = self.differs.as_ref()?;
-        (!self.off_epoll || method != Method::Epoll).then_some(mark)
+        (!self.off_epoll || matches!(method, Method::Poll | Method::Select)).then_some(mark)
     }
 
     /// How the files in `expected/` begin that hold what is printed with this method, if there are any.
@@ -86,10 +86,12 @@ pub enum Method {
     Poll,
     /// With `EVENT_NOEPOLL` and `EVENT_NOPOLL`.
     Select,
+    /// With `FERREVENT_METHOD`, which libevent does not know: it uses epoll, and that is what ours is to be like.
+    IoUring,
 }
 
 impl Method {
-    /// All of them.
+    /// All that libevent has.
     pub const ALL: [Self; 3] = [Self::Epoll, Self::Poll, Self::Select];
 
     /// Its name in libevent.
@@ -98,14 +100,16 @@ impl Method {
             Self::Epoll => "epoll",
             Self::Poll => "poll",
             Self::Select => "select",
+            Self::IoUring => "io_uring",
         }
     }
 
-    fn forbidden(self) -> &'static [&'static str] {
+    fn environment(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Epoll => &[],
-            Self::Poll => &["EVENT_NOEPOLL"],
-            Self::Select => &["EVENT_NOEPOLL", "EVENT_NOPOLL"],
+            Self::Poll => &[("EVENT_NOEPOLL", "1")],
+            Self::Select => &[("EVENT_NOEPOLL", "1"), ("EVENT_NOPOLL", "1")],
+            Self::IoUring => &[("FERREVENT_METHOD", "io_uring")],
         }
     }
 }
@@ -249,8 +253,8 @@ impl Program {
     /// ended, followed by its standard error.
     pub fn run(&self, case: &str, side: Side<'_>, method: Method) -> Result<String, String> {
         let mut command = self.command(case, side);
-        if method != Method::Epoll {
-            command.envs(method.forbidden().iter().map(|name| (name, "1")));
+        command.envs(method.environment().iter().copied());
+        if matches!(method, Method::Poll | Method::Select) {
             // How a buffer does its work has nothing to do with the method.
             command.env(OPERATIONS_VARIABLE, "100");
         }
@@ -291,6 +295,25 @@ impl Program {
         Ok((output.status.code() == Some(99)).then_some(complaint))
     }
 
+    /// Why our library does not use `method` here when it is told to, or None if it does.
+    pub fn lacks(&self, method: Method, dir: &Path) -> Result<Option<String>, String> {
+        let (used, log) = self.method_used(dir, method.environment())?;
+        Ok((used != method.name()).then_some(log))
+    }
+
+    /// By which method a base of our library works with `environment`, and what the library logs.
+    pub fn method_used(
+        &self,
+        dir: &Path,
+        environment: &[(&str, &str)],
+    ) -> Result<(String, String), String> {
+        let mut command = self.command("--method", Side::Ours(dir));
+        command.envs(environment.iter().copied());
+        let output = workbench::run(&mut command, CASE_LIMIT)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        Ok((text(&output.stdout), text(&output.stderr)))
+    }
+
     fn answer(&self, question: &str, side: Side<'_>) -> Result<String, String> {
         let output = workbench::run(&mut self.command(question, side), CASE_LIMIT)?;
         if !output.status.success() {
@@ -309,7 +332,8 @@ impl Program {
         command.arg(argument);
         // Both choose their backend by themselves, whatever the caller's environment says.
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("EVENT_") {
+            let name_text = name.to_string_lossy();
+            if name_text.starts_with("EVENT_") || name_text == "FERREVENT_METHOD" {
                 command.env_remove(name);
             }
         }

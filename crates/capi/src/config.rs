@@ -36,11 +36,39 @@ impl event_config {
         if self.flags & IGNORE_ENV == 0 {
             avoid.extend(Method::forbidden());
         }
-        let driver = System::choose(&avoid, self.features, self.driver_options()).ok()?;
+        let driver = match self.wanted_driver(&avoid) {
+            Some(driver) => driver,
+            None => System::choose(&avoid, self.features, self.driver_options()).ok()?,
+        };
         if std::env::var_os("EVENT_SHOW_METHOD").is_some() {
             log::message(&format!("libevent using: {}", driver.method().name()));
         }
         Some(driver)
+    }
+
+    /// A driver of the method that the environment asks for, if there is one to be had.
+    fn wanted_driver(&self, avoid: &[Method]) -> Option<System> {
+        if self.flags & IGNORE_ENV != 0 {
+            return None;
+        }
+        let method = match Method::wanted()? {
+            Ok(method) => method,
+            Err(name) => {
+                let variable = Method::WANTED;
+                log::warn(&format!("{variable}: there is no method \"{name}\""));
+                return None;
+            }
+        };
+        match System::only(method, avoid, self.features, self.driver_options()) {
+            Ok(driver) => Some(driver),
+            Err(error) => {
+                let (variable, name) = (Method::WANTED, method.name());
+                log::warn(&format!(
+                    "{variable}: {name} is not used for this base: {error}"
+                ));
+                None
+            }
+        }
     }
 
     pub(crate) fn driver_options(&self) -> Options {
@@ -66,6 +94,7 @@ impl event_config {
             Method::Epoll => "epoll\0",
             Method::Poll => "poll\0",
             Method::Select => "select\0",
+            Method::IoUring => "io_uring\0",
         }
     }
 }
@@ -102,11 +131,9 @@ pub unsafe extern "C" fn event_config_avoid_method(
     }
     // SAFETY: by this function's contract.
     let (config, name) = unsafe { (&mut *config, CStr::from_ptr(method)) };
-    config.avoid.extend(
-        Method::ALL
-            .iter()
-            .filter(|m| m.name().as_bytes() == name.to_bytes()),
-    );
+    config
+        .avoid
+        .extend(name.to_str().ok().and_then(Method::named));
     0
 }
 
@@ -206,7 +233,7 @@ static METHODS: Names = Names([
     ptr::null(),
 ]);
 
-/// `event_get_supported_methods`: names, ended by NULL.
+/// `event_get_supported_methods`: names, ended by NULL. Those that a base may have without being asked to.
 #[unsafe(no_mangle)]
 pub extern "C" fn event_get_supported_methods() -> *const *const c_char {
     METHODS.0.as_ptr()

@@ -292,10 +292,21 @@ impl<H: Host> Core<H> {
                 Err(error) => failed(SyncError { fd: -1, error }),
             }
         }
+        let put_off = driver.put_off(self.fds.changes());
         while let Some(fd) = self.fds.pop_dirty() {
             let desired = self.desired_interest(fd);
             if let Err(error) = self.fds.apply(fd, desired, driver) {
                 failed(error);
+            }
+        }
+        if put_off {
+            let mut refused = Vec::new();
+            driver.settle(&mut refused);
+            for (fd, error) in refused {
+                let desired = self.desired_interest(fd);
+                if let Err(error) = self.fds.refused(fd, desired, error, driver) {
+                    failed(error);
+                }
             }
         }
     }

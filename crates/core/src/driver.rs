@@ -1,7 +1,7 @@
 //! What the core asks of an operating system: readiness ([`Driver`]) and bytes ([`Transport`]).
 //!
 //! The core decides *what* is registered and *when* a descriptor is read or written; a driver only does it. There are
-//! four: epoll and poll in `ferrevent-sys`, the simulated one in `ferrevent-sim`, and (later) io_uring. All keep to the
+//! five: epoll, poll, select and io_uring in `ferrevent-sys`, and the simulated one in `ferrevent-sim`. All keep to the
 //! contract written here, so that everything above them behaves the same.
 
 use std::io;
@@ -112,6 +112,19 @@ pub trait Driver: Send {
     /// # Errors
     /// `ENOENT` or `EBADF` when it was not watched any more.
     fn deregister(&mut self, fd: Fd) -> io::Result<()>;
+
+    /// So many changes are about to come, each of another descriptor, and then [`settle`](Self::settle). Returns whether
+    /// the driver makes use of that: until then, [`reregister`](Self::reregister) and [`deregister`](Self::deregister)
+    /// may put off what they are asked for, and give `Ok`. If not, there will be no `settle`.
+    fn put_off(&mut self, changes: usize) -> bool {
+        let _ = changes;
+        false
+    }
+
+    /// Does what was put off, and appends what has failed to `refused`, with the error that the call would have given.
+    fn settle(&mut self, refused: &mut Vec<(Fd, io::Error)>) {
+        let _ = refused;
+    }
 
     /// The descriptor is about to be closed. A driver whose registrations go with the descriptor does nothing.
     fn closing(&mut self, fd: Fd) {

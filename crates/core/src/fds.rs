@@ -238,6 +238,11 @@ impl FdTable {
         !self.dirty.is_empty() || self.haunted
     }
 
+    /// How many descriptors are to be looked at before the next wait.
+    pub(crate) fn changes(&self) -> usize {
+        self.dirty.len()
+    }
+
     pub(crate) fn pop_dirty(&mut self) -> Option<Fd> {
         let fd = self.dirty.pop()?;
         self.entries[fd as usize].dirty = false;
@@ -263,10 +268,9 @@ impl FdTable {
         }
         if desired.is_empty() {
             entry.registered = Interest::empty();
-            // A descriptor that was closed is gone from the driver already.
             return match driver.deregister(fd) {
-                Err(error) if !is_gone(&error) => Err(SyncError { fd, error }),
-                _ => Ok(()),
+                Err(error) => self.refused(fd, desired, error, driver),
+                Ok(()) => Ok(()),
             };
         }
         if entry.registered == desired && !recheck {
@@ -279,14 +283,30 @@ impl FdTable {
         };
         match driver.reregister(token, desired) {
             Ok(()) => Ok(()),
-            Err(error) if is_gone(&error) => {
-                entry.registered = Interest::empty();
-                entry
-                    .register(fd, desired, driver)
-                    .map_err(|error| SyncError { fd, error })
-            }
-            Err(error) => Err(SyncError { fd, error }),
+            Err(error) => self.refused(fd, desired, error, driver),
         }
+    }
+
+    /// The driver has not made a change.
+    pub(crate) fn refused(
+        &mut self,
+        fd: Fd,
+        desired: Interest,
+        error: io::Error,
+        driver: &mut dyn Driver,
+    ) -> Result<(), SyncError> {
+        if !is_gone(&error) {
+            return Err(SyncError { fd, error });
+        }
+        let entry = &mut self.entries[fd as usize];
+        entry.registered = Interest::empty();
+        if desired.is_empty() {
+            // A descriptor that was closed is gone from the driver already.
+            return Ok(());
+        }
+        entry
+            .register(fd, desired, driver)
+            .map_err(|error| SyncError { fd, error })
     }
 
     /// The descriptor is about to be closed. Returns whether the driver knows it, and nobody waits on it.

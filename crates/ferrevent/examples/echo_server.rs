@@ -134,8 +134,7 @@ const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
 
 fn method(name: &str) -> Result<Method, String> {
-    let known = Method::ALL.into_iter().find(|method| method.name() == name);
-    known.ok_or_else(|| "it is epoll, poll or select".to_owned())
+    Method::named(name).ok_or_else(|| "it is epoll, poll, select or io_uring".to_owned())
 }
 
 fn main() -> ExitCode {

@@ -26,6 +26,7 @@ use crate::remote::Wake;
 #[derive(Default)]
 pub struct Builder {
     method: Option<Method>,
+    wanted: Option<Result<Method, String>>,
     avoided: Vec<Method>,
     required: Features,
     precise: bool,
@@ -58,6 +59,15 @@ pub enum Warning {
         /// What the kernel said.
         error: io::Error,
     },
+    /// The environment asks for this method, and another one is used.
+    #[error("{}: \"{name}\" is not used: {error}", Method::WANTED)]
+    Method {
+        /// Its name.
+        name: String,
+        /// Why not: `Unsupported` where the builder does not allow it, `InvalidInput` where there is none of this name, or
+        /// what the kernel said.
+        error: io::Error,
+    },
     /// A listener cannot accept, and rests for a second.
     #[error("cannot accept a connection: {error}")]
     Accept {
@@ -67,7 +77,7 @@ pub enum Warning {
 }
 
 impl Builder {
-    /// Uses this method and no other.
+    /// Uses this method and no other, [`Method::IoUring`] only where the kernel allows it.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.method = Some(method);
@@ -83,9 +93,12 @@ impl Builder {
 
     /// Heeds libevent's environment variables, by which the user of a program forbids methods (`EVENT_NOEPOLL`,
     /// `EVENT_NOPOLL`, `EVENT_NOSELECT`) or asks for precise timers (`EVENT_PRECISE_TIMER`). libevent always does,
-    /// unless told not to (`EVENT_BASE_FLAG_IGNORE_ENV`).
+    /// unless told not to (`EVENT_BASE_FLAG_IGNORE_ENV`). And `FERREVENT_METHOD`, by which the user says what to use,
+    /// `io_uring` above all, where [`method`](Self::method) does not say anything else; if that cannot be, there is a
+    /// [`Warning`], and another one is used.
     #[must_use]
     pub fn heed_environment(mut self) -> Self {
+        self.wanted = Method::wanted();
         self.avoided.extend(Method::forbidden());
         self.precise |= std::env::var_os("EVENT_PRECISE_TIMER").is_some();
         self
@@ -160,15 +173,17 @@ impl Builder {
     /// # Errors
     /// [`Error::Io`]: `Unsupported` when no method is left; what the system says when it is out of descriptors or
     /// memory. [`Error::Priority`] for 0 priorities.
-    pub fn build(self) -> Result<Base> {
-        let mut base = match self.driver {
-            Some((driver, transport)) => Base::on_driver(driver, transport, Wake::Other(self.wake)),
-            None => Base::on_system(open_system(
-                self.method,
-                &self.avoided,
-                self.required,
-                self.precise,
-            )?),
+    pub fn build(mut self) -> Result<Base> {
+        let mut refusal = None;
+        let mut base = match self.driver.take() {
+            Some((driver, transport)) => {
+                Base::on_driver(driver, transport, Wake::Other(self.wake.take()))
+            }
+            None => {
+                let (system, refused) = self.open_system()?;
+                refusal = refused;
+                Base::on_system(system)
+            }
         };
         if let Some(priorities) = self.priorities {
             let set = base.core.set_priorities(usize::from(priorities));
@@ -183,23 +198,34 @@ impl Builder {
         if let Some(warn) = self.warn {
             base.warn = warn;
         }
+        if let Some(refusal) = refusal {
+            (base.warn)(refusal);
+        }
         Ok(base)
     }
-}
 
-fn open_system(
-    method: Option<Method>,
-    avoided: &[Method],
-    required: Features,
-    precise: bool,
-) -> io::Result<System> {
-    let options = Options { precise };
-    match method {
-        Some(method) if avoided.contains(&method) || !method.features().contains(required) => {
-            Err(io::ErrorKind::Unsupported.into())
+    /// A driver, and why it is not the one that the environment asks for.
+    fn open_system(&self) -> io::Result<(System, Option<Warning>)> {
+        let options = Options {
+            precise: self.precise,
+        };
+        let only = |method| System::only(method, &self.avoided, self.required, options);
+        if let Some(method) = self.method {
+            return Ok((only(method)?, None));
         }
-        Some(method) => System::open(method, options),
-        None => System::choose(avoided, required, options),
+        let refusal = match &self.wanted {
+            None => None,
+            Some(Err(name)) => Some((name.clone(), io::ErrorKind::InvalidInput.into())),
+            Some(Ok(method)) => match only(*method) {
+                Ok(system) => return Ok((system, None)),
+                Err(error) => Some((method.name().to_owned(), error)),
+            },
+        };
+        let system = System::choose(&self.avoided, self.required, options)?;
+        Ok((
+            system,
+            refusal.map(|(name, error)| Warning::Method { name, error }),
+        ))
     }
 }
 

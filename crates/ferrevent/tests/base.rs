@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use ferrevent::driver::Features;
-use ferrevent::{Base, Error, Event, LoopEnd, LoopFlags, Method, What};
+use ferrevent::{Base, Error, Event, LoopEnd, LoopFlags, Method, Warning, What};
 use ground::{everywhere, note, notes, run};
 
 const MS: Duration = Duration::from_millis(1);
@@ -267,6 +267,50 @@ fn the_method_can_be_chosen() {
     assert!(matches!(refused, Error::Io(error) if error.kind() == std::io::ErrorKind::Unsupported));
     let none = Base::builder().priorities(0).build();
     assert!(matches!(none, Err(Error::Priority(0))));
+    match Base::builder().method(Method::IoUring).build() {
+        Ok(base) => assert_eq!(base.method(), "io_uring"),
+        Err(error) => eprintln!("skipped: io_uring: {error}"),
+    }
+}
+
+#[test]
+fn the_environment_asks_for_a_method_if_it_is_heeded() {
+    let name = "the_environment_asks_for_a_method_if_it_is_heeded";
+    if let Ok(wanted) = std::env::var(Method::WANTED) {
+        let told = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let heard = told.clone();
+        let builder = Base::builder().warn(move |warning| heard.borrow_mut().push(warning));
+        let base = builder.heed_environment().build().unwrap();
+        if wanted == "select" {
+            assert_eq!(base.method(), "select");
+            assert!(told.borrow().is_empty());
+        } else {
+            assert_eq!(base.method(), "epoll");
+            let told = told.borrow();
+            let [Warning::Method { name, error }] = &told[..] else {
+                panic!("{told:?}");
+            };
+            assert_eq!(
+                (name, error.kind()),
+                (&wanted, std::io::ErrorKind::InvalidInput)
+            );
+        }
+        assert_eq!(Base::new().unwrap().method(), "epoll");
+        let chosen = Base::builder().method(Method::Poll).heed_environment();
+        assert_eq!(chosen.build().unwrap().method(), "poll");
+        return;
+    }
+    // Again, in processes of their own with that environment.
+    for wanted in ["select", "kqueue"] {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(Method::WANTED, wanted)
+            .output()
+            .unwrap();
+        let report = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{report}");
+        assert!(report.contains("1 passed"), "{report}");
+    }
 }
 
 #[test]

@@ -50,6 +50,17 @@ impl Epoll {
         self.waker.clone()
     }
 
+    /// The instance's descriptor.
+    pub(crate) fn instance(&self) -> Fd {
+        self.instance.as_raw_fd()
+    }
+
+    /// Changes what is watched, at once.
+    #[inline]
+    pub(crate) fn change(&self, change: &Change) -> io::Result<()> {
+        control(&self.instance, change)
+    }
+
     fn wait_millis(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         // SAFETY: `events` is valid for writing as many events as it is long.
         let count = unsafe {
@@ -106,27 +117,18 @@ impl Driver for Epoll {
     }
 
     fn register(&mut self, token: Token, interest: Interest) -> io::Result<()> {
-        control(
-            &self.instance,
-            libc::EPOLL_CTL_ADD,
-            token.fd,
-            event_bits(interest),
-            pack(token),
-        )
+        self.change(&Change {
+            operation: libc::EPOLL_CTL_ADD,
+            ..Change::interest(token, interest)
+        })
     }
 
     fn reregister(&mut self, token: Token, interest: Interest) -> io::Result<()> {
-        control(
-            &self.instance,
-            libc::EPOLL_CTL_MOD,
-            token.fd,
-            event_bits(interest),
-            pack(token),
-        )
+        self.change(&Change::interest(token, interest))
     }
 
     fn deregister(&mut self, fd: Fd) -> io::Result<()> {
-        control(&self.instance, libc::EPOLL_CTL_DEL, fd, 0, 0)
+        self.change(&Change::removal(fd))
     }
 
     /// Nothing to do: the kernel drops the registration along with the file. If another descriptor keeps the file open
@@ -185,22 +187,57 @@ fn instance(waker: &Waker) -> io::Result<OwnedFd> {
     // SAFETY: a new descriptor that nobody else owns.
     let instance = unsafe { OwnedFd::from_raw_fd(fd) };
     // Edge-triggered: each write to the event reports anew, and nobody has to read it empty.
-    let bits = (libc::EPOLLIN | libc::EPOLLET) as u32;
-    control(
-        &instance,
-        libc::EPOLL_CTL_ADD,
-        waker.fd(),
-        bits,
-        WAKER_TOKEN,
-    )?;
+    let event = libc::epoll_event {
+        events: (libc::EPOLLIN | libc::EPOLLET) as u32,
+        u64: WAKER_TOKEN,
+    };
+    let waker = Change {
+        operation: libc::EPOLL_CTL_ADD,
+        fd: waker.fd(),
+        event,
+    };
+    control(&instance, &waker)?;
     Ok(instance)
 }
 
-fn control(instance: &OwnedFd, operation: i32, fd: Fd, bits: u32, data: u64) -> io::Result<()> {
-    let mut event = libc::epoll_event {
-        events: bits,
-        u64: data,
-    };
+/// A change of what is watched, as the kernel takes it.
+pub(crate) struct Change {
+    pub(crate) operation: i32,
+    pub(crate) fd: Fd,
+    pub(crate) event: libc::epoll_event,
+}
+
+impl Change {
+    /// What a descriptor that is watched is watched for from now on.
+    #[inline]
+    pub(crate) fn interest(token: Token, interest: Interest) -> Self {
+        let event = libc::epoll_event {
+            events: event_bits(interest),
+            u64: pack(token),
+        };
+        Self {
+            operation: libc::EPOLL_CTL_MOD,
+            fd: token.fd,
+            event,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn removal(fd: Fd) -> Self {
+        Self {
+            operation: libc::EPOLL_CTL_DEL,
+            fd,
+            event: libc::epoll_event { events: 0, u64: 0 },
+        }
+    }
+}
+
+fn control(instance: &OwnedFd, change: &Change) -> io::Result<()> {
+    let Change {
+        operation,
+        fd,
+        mut event,
+    } = *change;
     // SAFETY: `event` is valid for reading; the kernel keeps no pointer to it.
     if unsafe { libc::epoll_ctl(instance.as_raw_fd(), operation, fd, &mut event) } < 0 {
         return Err(io::Error::last_os_error());

@@ -19,6 +19,7 @@ mod signal;
 mod socket;
 mod system;
 mod transport;
+mod uring;
 mod waker;
 
 pub use address::{Address, resolve};
@@ -38,4 +39,5 @@ pub use socket::{
 };
 pub use system::{Method, Options, System};
 pub use transport::{Posix, send_file};
+pub use uring::Uring;
 pub use waker::Waker;

@@ -332,7 +332,7 @@ pub fn fork_generation() -> u32 {
 
 /// Lets no fork happen while another thread changes the registry, and tells the child that the other threads' handlers
 /// are gone.
-fn prepare_for_fork() -> io::Result<()> {
+pub(crate) fn prepare_for_fork() -> io::Result<()> {
     static ONCE: Once = Once::new();
     static RESULT: AtomicI32 = AtomicI32::new(0);
 

@@ -8,6 +8,7 @@ use ferrevent_core::driver::{Driver, Fd, Features, Interest, Ready, Token};
 use crate::epoll::Epoll;
 use crate::poll::Poll;
 use crate::select::Select;
+use crate::uring::Uring;
 use crate::waker::Waker;
 
 /// How readiness is learned.
@@ -19,11 +20,29 @@ pub enum Method {
     Poll,
     /// `select`.
     Select,
+    /// `epoll`, with the changes of a pass handed over together by `io_uring`. It is used only if it is asked for.
+    IoUring,
 }
 
 impl Method {
-    /// All methods, the best first (`event_get_supported_methods`).
+    /// All methods that are chosen from by themselves, the best first (`event_get_supported_methods`).
     pub const ALL: [Self; 3] = [Self::Epoll, Self::Poll, Self::Select];
+
+    /// The environment variable by which the user of a program says what he wants it to use.
+    pub const WANTED: &str = "FERREVENT_METHOD";
+
+    /// The method of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        let mut known = Self::ALL.into_iter().chain([Self::IoUring]);
+        known.find(|method| method.name() == name)
+    }
+
+    /// The method that the environment asks for, or what it says instead of one.
+    pub fn wanted() -> Option<Result<Self, String>> {
+        let name = std::env::var_os(Self::WANTED)?;
+        let name = name.to_string_lossy();
+        Some(Self::named(&name).ok_or_else(|| name.into_owned()))
+    }
 
     /// The name that `event_base_get_method` and `event_config_avoid_method` know it by.
     pub fn name(self) -> &'static str {
@@ -31,6 +50,7 @@ impl Method {
             Self::Epoll => "epoll",
             Self::Poll => "poll",
             Self::Select => "select",
+            Self::IoUring => "io_uring",
         }
     }
 
@@ -40,19 +60,27 @@ impl Method {
             Self::Epoll => "EVENT_NOEPOLL",
             Self::Poll => "EVENT_NOPOLL",
             Self::Select => "EVENT_NOSELECT",
+            Self::IoUring => "EVENT_NOIO_URING",
         }
     }
 
     /// The methods that the environment forbids.
     pub fn forbidden() -> impl Iterator<Item = Self> {
         let set = |method: &Self| std::env::var_os(method.variable()).is_some();
-        Self::ALL.into_iter().filter(set)
+        Self::ALL.into_iter().chain([Self::IoUring]).filter(set)
+    }
+
+    /// Whether it is one of `avoided`, or does its work with one of them, or lacks a feature that is `required`.
+    fn is_out(self, avoided: &[Self], required: Features) -> bool {
+        avoided.contains(&self)
+            || (self == Self::IoUring && avoided.contains(&Self::Epoll))
+            || !self.features().contains(required)
     }
 
     /// What a driver of this method can do.
     pub fn features(self) -> Features {
         match self {
-            Self::Epoll => Features::EDGE | Features::O1 | Features::EARLY_CLOSE,
+            Self::Epoll | Self::IoUring => Features::EDGE | Features::O1 | Features::EARLY_CLOSE,
             Self::Poll => Features::FDS | Features::EARLY_CLOSE,
             Self::Select => Features::FDS,
         }
@@ -76,6 +104,8 @@ pub enum System {
     Poll(Poll),
     /// By `select`.
     Select(Select),
+    /// By `epoll` and `io_uring`.
+    IoUring(Box<Uring>),
 }
 
 impl System {
@@ -88,7 +118,36 @@ impl System {
             Method::Epoll => Self::Epoll(Epoll::open(options.precise)?),
             Method::Poll => Self::Poll(Poll::open()?),
             Method::Select => Self::Select(Select::open()?),
+            Method::IoUring => Self::IoUring(Box::new(Uring::open(options.precise)?)),
         })
+    }
+
+    /// Opens a driver of this method and no other.
+    ///
+    /// # Errors
+    /// `Unsupported` if it has not all `required` features or is one of `avoided`; those of [`open`](Self::open).
+    pub fn only(
+        method: Method,
+        avoided: &[Method],
+        required: Features,
+        options: Options,
+    ) -> io::Result<Self> {
+        if method.is_out(avoided, required) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Self::open(method, options)
+    }
+
+    /// Opens another driver like this one, for a base that goes on in a forked child.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_again(&self, options: Options) -> io::Result<Self> {
+        match self {
+            // Without a ring, if there is none to be had in the child: it works all the same.
+            Self::IoUring(_) => Ok(Self::IoUring(Box::new(Uring::open_again(options.precise)?))),
+            _ => Self::open(self.method(), options),
+        }
     }
 
     /// Opens a driver of the best method that has all `required` features and is none of `avoided`. A method that the
@@ -99,7 +158,7 @@ impl System {
     pub fn choose(avoided: &[Method], required: Features, options: Options) -> io::Result<Self> {
         let mut refusal = io::Error::from(io::ErrorKind::Unsupported);
         for method in Method::ALL {
-            if avoided.contains(&method) || !method.features().contains(required) {
+            if method.is_out(avoided, required) {
                 continue;
             }
             match Self::open(method, options) {
@@ -116,6 +175,7 @@ impl System {
             Self::Epoll(_) => Method::Epoll,
             Self::Poll(_) => Method::Poll,
             Self::Select(_) => Method::Select,
+            Self::IoUring(_) => Method::IoUring,
         }
     }
 
@@ -125,6 +185,7 @@ impl System {
             Self::Epoll(driver) => driver.waker(),
             Self::Poll(driver) => driver.waker(),
             Self::Select(driver) => driver.waker(),
+            Self::IoUring(driver) => driver.waker(),
         }
     }
 }
@@ -136,6 +197,7 @@ macro_rules! dispatch {
             System::Epoll($driver) => $call,
             System::Poll($driver) => $call,
             System::Select($driver) => $call,
+            System::IoUring($driver) => $call,
         }
     };
 }
@@ -163,6 +225,14 @@ impl Driver for System {
 
     fn deregister(&mut self, fd: Fd) -> io::Result<()> {
         dispatch!(self, driver => driver.deregister(fd))
+    }
+
+    fn put_off(&mut self, changes: usize) -> bool {
+        dispatch!(self, driver => driver.put_off(changes))
+    }
+
+    fn settle(&mut self, refused: &mut Vec<(Fd, io::Error)>) {
+        dispatch!(self, driver => driver.settle(refused));
     }
 
     fn closing(&mut self, fd: Fd) {

@@ -14,6 +14,10 @@ fn on_each(test: impl Fn(System)) {
     for method in Method::ALL {
         test(System::open(method, Options::default()).unwrap());
     }
+    match System::open(Method::IoUring, Options::default()) {
+        Ok(driver) => test(driver),
+        Err(error) => eprintln!("skipped with io_uring: {error}"),
+    }
 }
 
 /// Whether a wait ended before its bound.

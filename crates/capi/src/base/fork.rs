@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-use ferrevent_sys::{SignalInbox, System};
+use ferrevent_sys::SignalInbox;
 
 use super::lone::NO_THREAD;
 use super::{Inner, event_base};
@@ -57,7 +57,7 @@ impl Inner {
             return Err(std::io::ErrorKind::ResourceBusy.into());
         };
         // Nothing of the old driver may be shared with the parent, its waker and signals included.
-        let driver = System::open(driver.method(), self.options)?;
+        let driver = driver.open_again(self.options)?;
         let mut signals = SignalInbox::open(driver.waker())?;
         for signal in self.core.watched_signals() {
             signals.subscribe(signal)?;

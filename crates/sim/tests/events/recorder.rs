@@ -46,6 +46,10 @@ impl Shared {
 pub(crate) struct Recorder {
     pub(crate) inner: Box<dyn Driver>,
     pub(crate) record: Shared,
+    /// Whether it makes the changes of a pass together.
+    pub(crate) puts_off: bool,
+    /// What it has put off, until it is settled: what to watch for, or nothing any more.
+    pub(crate) later: Option<Vec<(Fd, Option<(Token, Interest)>)>>,
 }
 
 impl Driver for Recorder {
@@ -69,6 +73,10 @@ impl Driver for Recorder {
     }
 
     fn reregister(&mut self, token: Token, interest: Interest) -> io::Result<()> {
+        if let Some(later) = &mut self.later {
+            later.push((token.fd, Some((token, interest))));
+            return Ok(());
+        }
         self.inner.reregister(token, interest)?;
         let mut record = self.record.lock();
         record.watched.insert(token.fd, (token, interest));
@@ -76,9 +84,28 @@ impl Driver for Recorder {
     }
 
     fn deregister(&mut self, fd: Fd) -> io::Result<()> {
+        if let Some(later) = &mut self.later {
+            later.push((fd, None));
+            return Ok(());
+        }
         self.inner.deregister(fd)?;
         self.record.lock().watched.remove(&fd);
         Ok(())
+    }
+
+    fn put_off(&mut self, _changes: usize) -> bool {
+        self.later = self.puts_off.then(Vec::new);
+        self.puts_off
+    }
+
+    fn settle(&mut self, refused: &mut Vec<(Fd, io::Error)>) {
+        for (fd, change) in self.later.take().unwrap_or_default() {
+            let result = match change {
+                Some((token, interest)) => self.reregister(token, interest),
+                None => self.deregister(fd),
+            };
+            refused.extend(result.err().map(|error| (fd, error)));
+        }
     }
 
     fn closing(&mut self, fd: Fd) {
