@@ -54,9 +54,7 @@ impl Base {
     /// - This thread runs the loop of `raw`, now and later, and is the only one that uses it from Rust.
     pub unsafe fn from_raw(raw: *mut ffi::event_base) -> Self {
         let raw = NonNull::new(raw).expect("a base");
-        let shared = Shared::of(raw);
-        shared.settle();
-        Self::guest(shared)
+        Self::guest(Shared::of(raw))
     }
 
     /// Frees everything that Rust has on the base: call it before C frees that. The keys are stale afterwards. The closure
@@ -150,14 +148,12 @@ impl Base {
         if shared.in_callback() || shared.looping.get() {
             return Err(Error::Running);
         }
-        shared.settle();
         shared.looping.set(true);
         // SAFETY: as in `method`, the base is live, and stays so: `self` is borrowed until the loop ends. Nothing of ours
         // is borrowed while callbacks run.
         let ended = unsafe { ffi::event_base_loop(self.raw(), c_int::from(flags.bits())) };
         let error = std::io::Error::last_os_error();
         shared.looping.set(false);
-        shared.settle();
         if let Some(panic) = shared.take_panic() {
             resume_unwind(panic);
         }

@@ -178,11 +178,37 @@ impl Event {
     /// Makes it neither pending nor active (`event_del`). Returns whether it was either.
     pub fn del(self, base: &mut Base) -> bool {
         let was_there = self.pending(base).is_some();
-        if let Some(raw) = self.as_raw(base) {
-            // SAFETY: it is in its slot, so it was not freed.
-            unsafe { ffi::event_del(raw.as_ptr()) };
-        }
+        let Some(raw) = self.as_raw(base) else {
+            return false;
+        };
+        // SAFETY: it is in its slot, so it was not freed.
+        unsafe { ffi::event_del(raw.as_ptr()) };
+        self.forget_calls(base, raw);
         was_there
+    }
+
+    /// libevent 2.1.12 counts down how often the callback of a signal is still to be called in a variable on its stack. An
+    /// event that is deleted in its callback points there for ever, and writes there when it is deleted once more; so it is
+    /// set up anew.
+    fn forget_calls(self, base: &Base, raw: NonNull<ffi::event>) {
+        let (signal, what, cookie) = {
+            let events = base.shared().events.borrow();
+            let running = events.get(self).filter(|slot| slot.call.is_out());
+            let Some((slot, signal)) = running.and_then(|slot| Some((slot, slot.signal()?))) else {
+                return;
+            };
+            (signal, bits(slot.what), slot.cookie)
+        };
+        let Some(cookie) = cookie else {
+            return;
+        };
+        let (event, arg) = (raw.as_ptr(), cookie.as_ptr().cast());
+        // SAFETY: it is in its slot, so it was not freed.
+        let priority = unsafe { ffi::event_get_priority(event) };
+        // SAFETY: the event has memory, by `event_new`, and was deleted. The base is live: one of its callbacks is running.
+        unsafe { ffi::event_assign(event, base.raw(), signal, what, on_event, arg) };
+        // SAFETY: as above.
+        unsafe { ffi::event_priority_set(event, priority) };
     }
 
     /// Frees it; its closure does not run any more (`event_free`), and is dropped, once it has returned if it is running.
@@ -192,7 +218,7 @@ impl Event {
         let Some(slot) = slot else {
             return false;
         };
-        slot.dispose(base.shared());
+        slot.dispose();
         true
     }
 
@@ -398,8 +424,8 @@ impl Base {
             .events
             .borrow_mut()
             .get_mut(event)
-            .map(|slot| (slot.call.take(), slot.once, slot.signal().is_some()));
-        let Some((call, once, signal)) = taken else {
+            .map(|slot| (slot.call.take(), slot.once));
+        let Some((call, once)) = taken else {
             return;
         };
         let Some(mut call) = call else {
@@ -410,7 +436,6 @@ impl Base {
         if once {
             event.free(self);
         }
-        let _running = signal.then(|| SignalRuns::new(&shared));
         call(self, event, what);
         let mut events = shared.events.borrow_mut();
         let surplus = match events.get_mut(event) {
@@ -428,14 +453,14 @@ impl EventSlot {
         self.what.contains(What::SIGNAL).then_some(self.fd)
     }
 
-    fn dispose(self, shared: &Shared) {
-        // SAFETY: it was in its slot until now, so it was not freed.
-        unsafe { ffi::event_del(self.raw.as_ptr()) };
-        if self.owned && self.signal().is_some() && self.call.is_out() {
-            // libevent 2.1.12 looks at a signal's event after its callback has returned.
-            shared.freed_signals.borrow_mut().push(self.raw);
-        } else if self.owned {
-            // SAFETY: it came of `event_new`, and nobody else frees it: that is what `owned` says.
+    fn dispose(self) {
+        if !self.owned {
+            // SAFETY: it was in its slot until now, so it was not freed: that is the promise of `borrow_raw`.
+            unsafe { ffi::event_del(self.raw.as_ptr()) };
+        }
+        if self.owned {
+            // SAFETY: it came of `event_new`, and nobody else frees it: that is what `owned` says. In the callback of a
+            // signal this is also the only way: see `Event::del`.
             unsafe { ffi::event_free(self.raw.as_ptr()) };
         }
         if let Some(cookie) = self.cookie {
@@ -444,22 +469,6 @@ impl EventSlot {
             drop(unsafe { Box::from_raw(cookie.as_ptr()) });
         }
         drop(self.call);
-    }
-}
-
-/// Says that a signal's closure runs, for as long as it lives.
-struct SignalRuns<'a>(&'a Shared);
-
-impl<'a> SignalRuns<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.signals_running.set(shared.signals_running.get() + 1);
-        Self(shared)
-    }
-}
-
-impl Drop for SignalRuns<'_> {
-    fn drop(&mut self) {
-        self.0.signals_running.set(self.0.signals_running.get() - 1);
     }
 }
 

@@ -6,12 +6,12 @@ use std::marker::PhantomData;
 use libc::{c_char, c_int, c_short, c_void, sockaddr, timeval};
 
 macro_rules! opaque {
-    ($($(#[$doc:meta])* $name:ident)*) => {$(
+    ($($(#[$doc:meta])* $visible:vis $name:ident;)*) => {$(
         $(#[$doc])*
         #[allow(non_camel_case_types, reason = "that is what C programs call it")]
         #[repr(C)]
         #[derive(Debug)]
-        pub struct $name {
+        $visible struct $name {
             _content: [u8; 0],
             /// Neither `Send` nor `Sync`, and not to be moved.
             _thread: PhantomData<(*mut u8, std::marker::PhantomPinned)>,
@@ -21,15 +21,15 @@ macro_rules! opaque {
 
 opaque! {
     /// libevent's `struct event_base`.
-    event_base
+    pub event_base;
     /// libevent's `struct event`.
-    event
+    pub event;
     /// libevent's `struct bufferevent`.
-    bufferevent
+    pub bufferevent;
     /// libevent's `struct evbuffer`.
-    evbuffer
+    pub evbuffer;
     /// libevent's `struct evconnlistener`.
-    evconnlistener
+    pub evconnlistener;
 }
 
 #[allow(non_camel_case_types, reason = "that is what libevent calls it")]
@@ -83,6 +83,7 @@ unsafe extern "C" {
     pub(crate) fn event_base_get_npriorities(base: *mut event_base) -> c_int;
     pub(crate) fn event_reinit(base: *mut event_base) -> c_int;
     pub(crate) fn event_new(base: *mut event_base, fd: c_int, what: c_short, call: event_callback_fn, arg: *mut c_void) -> *mut event;
+    pub(crate) fn event_assign(ev: *mut event, base: *mut event_base, fd: c_int, what: c_short, call: event_callback_fn, arg: *mut c_void) -> c_int;
     pub(crate) fn event_free(ev: *mut event);
     pub(crate) fn event_add(ev: *mut event, timeout: *const timeval) -> c_int;
     pub(crate) fn event_del(ev: *mut event) -> c_int;

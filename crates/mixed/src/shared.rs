@@ -30,10 +30,6 @@ pub(crate) struct Shared {
     pub(crate) streams: RefCell<SlotMap<BufferEvent, StreamSlot>>,
     pub(crate) listeners: RefCell<SlotMap<Listener, ListenerSlot>>,
     pub(crate) state: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
-    /// Signal events that were freed while their closures ran: libevent looks at those once more.
-    pub(crate) freed_signals: RefCell<Vec<NonNull<ffi::event>>>,
-    /// How many signal closures run.
-    pub(crate) signals_running: Cell<u32>,
     /// The key up to which bufferevents were looked at for whether C has freed them.
     pub(crate) swept: Cell<usize>,
     /// How many of our callbacks run, one inside the other.
@@ -74,8 +70,6 @@ impl Shared {
             streams: RefCell::default(),
             listeners: RefCell::default(),
             state: RefCell::default(),
-            freed_signals: RefCell::default(),
-            signals_running: Cell::default(),
             swept: Cell::default(),
             depth: Cell::default(),
             looping: Cell::default(),
@@ -94,18 +88,6 @@ impl Shared {
         self.depth.get() > 0
     }
 
-    /// Frees what libevent could not yet be done with.
-    pub(crate) fn settle(&self) {
-        if self.signals_running.get() > 0 || self.freed_signals.borrow().is_empty() {
-            return;
-        }
-        for raw in self.freed_signals.take() {
-            // SAFETY: it came of `event_new`, was taken out of its slot and deleted, and libevent has returned from its
-            // callback: none is running. Its base is there, or `end` was not called yet.
-            unsafe { ffi::event_free(raw.as_ptr()) };
-        }
-    }
-
     /// Frees everything that Rust has on the base. Keys are stale afterwards, and the base is not touched any more.
     pub(crate) fn end(self: &Rc<Self>) {
         // What is dropped may free others and even make new ones, so look again until nothing is left.
@@ -122,7 +104,6 @@ impl Shared {
                 (None, None, None) => drop(self.state.take()),
             }
         }
-        self.settle();
         self.ended.set(true);
         self.forget();
     }
@@ -136,8 +117,7 @@ impl Shared {
             || !self.events.borrow().is_empty()
             || !self.streams.borrow().is_empty()
             || !self.listeners.borrow().is_empty()
-            || !self.state.borrow().is_empty()
-            || !self.freed_signals.borrow().is_empty();
+            || !self.state.borrow().is_empty();
         if !used {
             self.forget();
         }
@@ -178,13 +158,13 @@ impl Shared {
 
     /// Runs a callback with a handle of its own. A panic ends the loop if Rust runs it, and otherwise the program.
     pub(crate) fn run(self: Rc<Self>, run: impl FnOnce(&mut Base)) {
-        self.settle();
         self.depth.set(self.depth.get() + 1);
         let mut base = Base::guest(self.clone());
         // What the program's closures leave half done is theirs; ours is whole whenever one of them runs.
         let ended = catch_unwind(AssertUnwindSafe(|| run(&mut base)));
         self.depth.set(self.depth.get() - 1);
         drop(base);
+        self.tidy();
         let Err(panic) = ended else {
             return;
         };

@@ -132,6 +132,8 @@ fn what_c_frees_under_rust_is_noticed() {
     let raw = bev.as_raw(&base).unwrap().as_ptr();
     // SAFETY: not kept to: Rust owns it. That must not do harm.
     unsafe { bufferevent_free(raw) };
+    // What libevent frees, it frees from the loop.
+    base.run_nonblocking().unwrap();
     assert!(!bev.exists(&base));
     assert!(matches!(bev.write(&mut base, "x"), Err(Error::Stale)));
     assert_eq!((dropped.get(), bev.free(&mut base)), (1, false));

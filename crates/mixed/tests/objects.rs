@@ -10,6 +10,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use ferrevent_mixed::raw::{event, event_base};
 use ferrevent_mixed::{Base, Buffer, EolStyle, Error, Event, Listener, LoopEnd, What};
 
 const SIGUSR1: i32 = 10;
+const SIGUSR2: i32 = 12;
+/// With libevent only one base of a process has signals at a time.
+static SIGNALS: Mutex<()> = Mutex::new(());
 
 unsafe extern "C" {
     fn event_base_new() -> *mut event_base;
@@ -84,22 +88,52 @@ fn an_event_may_be_freed_in_its_own_closure() {
 
 #[test]
 fn a_signal_event_may_be_freed_in_its_own_closure() {
+    let _turn = SIGNALS.lock().unwrap_or_else(PoisonError::into_inner);
     let mut base = Base::new().unwrap();
-    let dropped = counter();
-    let on_drop = Dropped(dropped.clone());
+    let (ran, dropped) = (counter(), counter());
+    let (count, on_drop) = (ran.clone(), Dropped(dropped.clone()));
     base.on_signal(SIGUSR1, move |base, event| {
-        let _ = &on_drop;
+        count.set(count.get() + 1);
         event.free(base);
+        assert_eq!(on_drop.0.get(), 0, "it is running");
     })
     .unwrap();
-    // SAFETY: the signal is caught.
-    unsafe { raise(SIGUSR1) };
+    // libevent looks at the event between the calls for the two.
+    for _ in 0..2 {
+        // SAFETY: the signal is caught.
+        unsafe { raise(SIGUSR1) };
+    }
     assert_eq!(base.run().unwrap(), LoopEnd::Empty);
-    assert_eq!(dropped.get(), 1);
+    assert_eq!((ran.get(), dropped.get()), (1, 1));
     assert!(matches!(
         base.on_signal(-1, |_, _| {}),
         Err(Error::Signal(-1))
     ));
+}
+
+#[test]
+fn a_signal_event_may_be_deleted_in_its_own_closure_and_added_again() {
+    let _turn = SIGNALS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut base = Base::new().unwrap();
+    let ran = counter();
+    let count = ran.clone();
+    let event = base
+        .on_signal(SIGUSR2, move |base, event| {
+            count.set(count.get() + 1);
+            assert!(event.del(base));
+            assert!(event.pending(base).is_none());
+        })
+        .unwrap();
+    for round in 1..=2 {
+        for _ in 0..3 {
+            // SAFETY: the signal is caught.
+            unsafe { raise(SIGUSR2) };
+        }
+        assert_eq!(base.run().unwrap(), LoopEnd::Empty);
+        assert_eq!(ran.get(), round, "the rest is forgotten");
+        event.add(&mut base, None).unwrap();
+    }
+    assert!(event.del(&mut base) && event.free(&mut base));
 }
 
 #[test]

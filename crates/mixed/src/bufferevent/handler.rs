@@ -306,6 +306,9 @@ unsafe fn called(
         if let Some(handler) = &mut seat.handler {
             run(&mut **handler, base, bev);
         }
+        if let Some(handler) = seat.handler.take() {
+            shared.let_in(bev, handler);
+        }
     });
 }
 
@@ -321,7 +324,7 @@ unsafe fn tell_later(raw: *mut bufferevent, again: Again) {
     }
 }
 
-/// A handler that runs. It sits down when it is done, and is dropped, with nobody in its place, if it panics.
+/// A handler that runs. If it panics, it is dropped, and its place stays empty.
 struct OnItsFeet<'a> {
     shared: &'a Shared,
     bev: BufferEvent,
@@ -330,10 +333,8 @@ struct OnItsFeet<'a> {
 
 impl Drop for OnItsFeet<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if self.handler.is_some() {
             self.shared.abandon(self.bev);
-        } else if let Some(handler) = self.handler.take() {
-            self.shared.let_in(self.bev, handler);
         }
     }
 }
