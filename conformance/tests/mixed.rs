@@ -117,6 +117,8 @@ fn built_tests(dir: &Path) -> Vec<PathBuf> {
         "objects",
         "--test",
         "bufferevents",
+        "--test",
+        "requests",
     ]);
     cargo.args(["--message-format", "short"]);
     cargo.env(workbench::LIB_DIR_VARIABLE, dir);
@@ -128,7 +130,7 @@ fn built_tests(dir: &Path) -> Vec<PathBuf> {
         .filter_map(|(_, rest)| rest.strip_suffix(')'))
         .map(|path| workbench::workspace_root().join(path))
         .collect();
-    assert_eq!(programs.len(), 2, "{text}");
+    assert_eq!(programs.len(), 3, "{text}");
     programs
 }
 
@@ -143,7 +145,7 @@ fn compile(c: &str, name: &str) -> Result<(), String> {
 /// A C program that compiles if each declaration says what the headers say.
 fn checks(rust: &str) -> String {
     let mut c = String::new();
-    for header in ["event", "buffer", "bufferevent", "listener"] {
+    for header in ["event", "buffer", "bufferevent", "listener", "http"] {
         writeln!(c, "#include <event2/{header}.h>").unwrap();
     }
     c.push_str("#include <stddef.h>\n#include <sys/uio.h>\n");

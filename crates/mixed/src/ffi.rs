@@ -30,6 +30,10 @@ opaque! {
     pub evbuffer;
     /// libevent's `struct evconnlistener`.
     pub evconnlistener;
+    /// libevent's `struct evhttp_request`.
+    pub evhttp_request;
+    /// libevent's `struct evkeyvalq`.
+    pub(crate) evkeyvalq;
 }
 
 #[allow(non_camel_case_types, reason = "that is what libevent calls it")]
@@ -147,4 +151,14 @@ unsafe extern "C" {
     pub(crate) fn evconnlistener_get_fd(lev: *mut evconnlistener) -> c_int;
     pub(crate) fn evconnlistener_set_cb(lev: *mut evconnlistener, accept: evconnlistener_cb, arg: *mut c_void);
     pub(crate) fn evconnlistener_set_error_cb(lev: *mut evconnlistener, failed: evconnlistener_errorcb);
+    // event2/http.h
+    pub(crate) fn evhttp_request_get_uri(req: *const evhttp_request) -> *const c_char;
+    pub(crate) fn evhttp_request_get_command(req: *const evhttp_request) -> libc::c_uint;
+    pub(crate) fn evhttp_request_get_input_headers(req: *mut evhttp_request) -> *mut evkeyvalq;
+    pub(crate) fn evhttp_request_get_output_headers(req: *mut evhttp_request) -> *mut evkeyvalq;
+    pub(crate) fn evhttp_request_get_input_buffer(req: *mut evhttp_request) -> *mut evbuffer;
+    pub(crate) fn evhttp_find_header(headers: *const evkeyvalq, name: *const c_char) -> *const c_char;
+    pub(crate) fn evhttp_add_header(headers: *mut evkeyvalq, name: *const c_char, value: *const c_char) -> c_int;
+    pub(crate) fn evhttp_send_reply(req: *mut evhttp_request, code: c_int, reason: *const c_char, body: *mut evbuffer);
+    pub(crate) fn evhttp_send_error(req: *mut evhttp_request, code: c_int, reason: *const c_char);
 }

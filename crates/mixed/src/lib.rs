@@ -77,6 +77,7 @@ mod bufferevent;
 mod error;
 mod event;
 mod ffi;
+mod http;
 mod listener;
 mod remote;
 mod seat;
@@ -93,6 +94,7 @@ pub use crate::bufferevent::{
 };
 pub use crate::error::{Error, Result};
 pub use crate::event::{Event, Pending};
+pub use crate::http::HttpRequest;
 pub use crate::listener::Listener;
 pub use crate::remote::Remote;
 pub use crate::state::{State, StateMut};
@@ -100,5 +102,7 @@ pub use crate::state::{State, StateMut};
 /// libevent's own types, as they are in the signatures of functions that C calls and Rust defines, or the reverse. There is
 /// nothing to be done with them but to point to them.
 pub mod raw {
-    pub use crate::ffi::{bufferevent, evbuffer, evconnlistener, event, event_base};
+    pub use crate::ffi::{
+        bufferevent, evbuffer, evconnlistener, event, event_base, evhttp_request,
+    };
 }
