@@ -5,7 +5,7 @@
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,8 +30,8 @@ pub(crate) struct Shared {
     pub(crate) streams: RefCell<SlotMap<BufferEvent, StreamSlot>>,
     pub(crate) listeners: RefCell<SlotMap<Listener, ListenerSlot>>,
     pub(crate) state: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
-    /// The key up to which bufferevents were looked at for whether C has freed them.
-    pub(crate) swept: Cell<usize>,
+    /// The bufferevents that Rust owns, in the order in which they are looked at for whether C has freed them.
+    pub(crate) turns: RefCell<VecDeque<BufferEvent>>,
     /// How many of our callbacks run, one inside the other.
     depth: Cell<u32>,
     /// Whether the loop was started by [`Base::run`].
@@ -70,7 +70,7 @@ impl Shared {
             streams: RefCell::default(),
             listeners: RefCell::default(),
             state: RefCell::default(),
-            swept: Cell::default(),
+            turns: RefCell::default(),
             depth: Cell::default(),
             looping: Cell::default(),
             panic: RefCell::default(),

@@ -374,7 +374,6 @@ impl Base {
     }
 
     fn insert_stream(&mut self, raw: NonNull<bufferevent>, held: Held) -> BufferEvent {
-        self.sweep();
         let owned = held != Held::Borrowed;
         let bev = self.shared().streams.borrow_mut().insert(StreamSlot {
             raw,
@@ -387,31 +386,22 @@ impl Base {
             unsafe { ffi::bufferevent_incref(raw.as_ptr()) };
             // SAFETY: as above. The argument is how Rust sees that it was not freed.
             unsafe { handler::listen(raw, bev, Listens::NONE) };
+            self.sweep(bev);
         }
         bev
     }
 
-    /// Looks at two bufferevents for whether C has freed them, so that their sockets do not stay open for ever.
-    fn sweep(&self) {
+    /// Looks at two of those that Rust owns for whether C has freed them, so that their sockets do not stay open for ever.
+    /// There is one more now.
+    fn sweep(&self, fresh: BufferEvent) {
+        let turns = &self.shared().turns;
         for _ in 0..2 {
-            let swept = &self.shared().swept;
-            let (next, wrapped) = {
-                let streams = self.shared().streams.borrow();
-                (
-                    streams.keys().nth(swept.get()),
-                    swept.get() >= streams.len(),
-                )
-            };
-            if wrapped {
-                swept.set(0);
-            } else {
-                swept.set(swept.get() + 1);
-            }
-            if let Some(bev) = next {
-                // It is only the look that matters.
-                let _ = self.stream(bev);
+            let next = turns.borrow_mut().pop_front();
+            if let Some(bev) = next.filter(|&bev| self.stream(bev).is_some()) {
+                turns.borrow_mut().push_back(bev);
             }
         }
+        turns.borrow_mut().push_back(fresh);
     }
 }
 
