@@ -59,10 +59,9 @@ impl Base {
 
     /// Frees everything that Rust has on the base: call it before C frees that. The keys are stale afterwards. The closure
     /// that is running, if one is, is dropped when it has returned.
+    /// State that is lent is dropped when it is given back.
     pub fn release(self) {
-        if !self.owner {
-            self.shared.end();
-        }
+        self.shared.clear();
     }
 
     /// The base, for C to use as long as it is there: C may add to it whatever it likes, and run its loop.
@@ -242,6 +241,7 @@ impl Drop for Base {
             die("a base was dropped in one of its own callbacks, under its running loop");
         }
         let raw = self.raw();
+        self.shared.clear();
         self.shared.end();
         // SAFETY: it came of `event_base_new` and nobody but this value frees it. Nothing of Rust is on it any more, and
         // no handle uses it: `Shared` has ended.

@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) looping: Cell<bool>,
     /// What a callback has panicked with, until the loop that Rust runs has ended.
     panic: RefCell<Option<Box<dyn Any + Send>>>,
+    /// How often everything was freed: what was lent before is not put back.
+    pub(crate) cleared: Cell<u64>,
     ended: Cell<bool>,
 }
 
@@ -74,6 +76,7 @@ impl Shared {
             depth: Cell::default(),
             looping: Cell::default(),
             panic: RefCell::default(),
+            cleared: Cell::default(),
             ended: Cell::default(),
         }
     }
@@ -88,8 +91,9 @@ impl Shared {
         self.depth.get() > 0
     }
 
-    /// Frees everything that Rust has on the base. Keys are stale afterwards, and the base is not touched any more.
-    pub(crate) fn end(self: &Rc<Self>) {
+    /// Frees everything that Rust has on the base. Keys are stale afterwards.
+    pub(crate) fn clear(self: &Rc<Self>) {
+        self.cleared.set(self.cleared.get() + 1);
         // What is dropped may free others and even make new ones, so look again until nothing is left.
         let mut base = Base::guest(self.clone());
         loop {
@@ -104,6 +108,10 @@ impl Shared {
                 (None, None, None) => drop(self.state.take()),
             }
         }
+    }
+
+    /// The base is about to be freed, and is not touched any more.
+    pub(crate) fn end(&self) {
         self.ended.set(true);
         self.forget();
     }

@@ -44,6 +44,7 @@ impl Base {
         let value = self.remove_state::<T>()?;
         Some(StateMut {
             value: Some(value),
+            cleared: self.shared().cleared.get(),
             shared: self.shared().clone(),
             _base: PhantomData,
         })
@@ -69,15 +70,18 @@ impl Base {
         use_it: impl FnOnce(&mut Self, &mut T) -> R,
     ) -> Option<R> {
         let mut value = self.remove_state::<T>()?;
+        // A callback may exchange its handle for another base's.
+        let shared = self.shared().clone();
+        let cleared = shared.cleared.get();
         let result = use_it(self, &mut value);
-        put_back(self.shared(), value);
+        put_back(&shared, cleared, value);
         Some(result)
     }
 }
 
-/// Puts what was lent in its place, unless there is another one by now, or the base has ended.
-fn put_back<T: 'static>(shared: &Shared, value: T) {
-    if shared.raw().is_none() {
+/// Puts what was lent in its place, unless there is another one by now, or everything was freed meanwhile.
+fn put_back<T: 'static>(shared: &Shared, cleared: u64, value: T) {
+    if shared.cleared.get() != cleared {
         return;
     }
     let mut state = shared.state.borrow_mut();
@@ -104,6 +108,7 @@ pub struct State<'a, T> {
 pub struct StateMut<'a, T: 'static> {
     /// There until it is dropped.
     value: Option<T>,
+    cleared: u64,
     shared: Rc<Shared>,
     _base: PhantomData<&'a mut Base>,
 }
@@ -137,7 +142,7 @@ impl<T> DerefMut for StateMut<'_, T> {
 impl<T: 'static> Drop for StateMut<'_, T> {
     fn drop(&mut self) {
         if let Some(value) = self.value.take() {
-            put_back(&self.shared, value);
+            put_back(&self.shared, self.cleared, value);
         }
     }
 }

@@ -460,3 +460,32 @@ fn a_remote_goes_to_other_threads() {
     fn elsewhere<T: Send + Sync>() {}
     elsewhere::<ferrevent_mixed::Remote>();
 }
+
+#[test]
+fn a_base_may_be_released_in_a_callback() {
+    let mut base = Base::new().unwrap();
+    let (ran, dropped) = (counter(), counter());
+    for _ in 0..2 {
+        let (count, on_drop) = (ran.clone(), Dropped(dropped.clone()));
+        base.after(Duration::ZERO, move |base| {
+            count.set(count.get() + 1);
+            base.insert_state(Dropped(on_drop.0.clone()));
+            // SAFETY: the base is live: its loop is running.
+            unsafe { Base::from_raw(base.as_raw()) }.release();
+        });
+    }
+    base.run().unwrap();
+    assert_eq!(
+        (ran.get(), dropped.get()),
+        (1, 3),
+        "the other one was freed"
+    );
+    base.insert_state(Dropped(dropped.clone()));
+    base.with_state(|base, _: &mut Dropped| {
+        // SAFETY: the base is live.
+        unsafe { Base::from_raw(base.as_raw()) }.release();
+    });
+    assert_eq!(dropped.get(), 4, "what was lent is not kept");
+    base.after(Duration::ZERO, |base| base.loop_break());
+    assert_eq!(base.run().unwrap(), LoopEnd::Stopped, "it can be used on");
+}
