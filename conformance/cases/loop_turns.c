@@ -97,8 +97,9 @@ static void timed_out_behind(short persist) {
     other_fd = fd[1];
     CHECK(event_priority_set(high, 0) == 0 && event_priority_set(again, 0) == 0);
     CHECK(event_priority_set(other, 1) == 0);
-    CHECK(add_ms(other, 1) == 0);
-    usleep(20000);
+    /* Long, so that a persistent one does not time out a second time. */
+    CHECK(add_ms(other, 100) == 0);
+    usleep(120000);
     event_active(high, EV_WRITE, 1);
     step(persist ? "persistent" : "once");
     event_base_loop(base, EVLOOP_NONBLOCK);
