@@ -84,6 +84,32 @@ CASE(buffer_reserve_and_commit_several) {
 }
 
 /* A commit of more than was reserved, or of other memory, is refused. */
+CASE(buffer_commit_of_no_pieces_changes_nothing) {
+    struct evbuffer *buffer = buffer_of("abc");
+    struct evbuffer_iovec piece;
+    CHECK(evbuffer_reserve_space(buffer, 10, &piece, 1) == 1);
+    memcpy(piece.iov_base, "de", 2);
+    piece.iov_len = 2;
+    say("no pieces %d", evbuffer_commit_space(buffer, &piece, 0));
+    say("fewer %d", evbuffer_commit_space(buffer, &piece, -1));
+    say("one %d", evbuffer_commit_space(buffer, &piece, 1));
+    say_buffer("buffer", buffer);
+    CHECK(evbuffer_reserve_space(buffer, 10, &piece, 1) == 1);
+    CHECK(evbuffer_freeze(buffer, 0) == 0);
+    say("frozen %d", evbuffer_commit_space(buffer, &piece, 0));
+    evbuffer_free(buffer);
+}
+
+CASE(buffer_reserve_no_room) {
+    struct evbuffer *buffer = buffer_of("abc");
+    struct evbuffer_iovec pieces[2];
+    for (int count = 0; count < 3; count++)
+        say("%d pieces: %d", count, evbuffer_reserve_space(buffer, 0, pieces, count));
+    CHECK(evbuffer_freeze(buffer, 0) == 0);
+    say("frozen %d", evbuffer_reserve_space(buffer, 0, pieces, 2));
+    evbuffer_free(buffer);
+}
+
 CASE(buffer_commit_refused) {
     struct evbuffer *buffer = buffer_of("kept");
     struct evbuffer_iovec piece, wrong;

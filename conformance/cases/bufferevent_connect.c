@@ -370,6 +370,57 @@ CASE(writing_inside_the_connected_callback) /* 41 */
     close_dial(&d);
 }
 
+static void enable_both(struct end *end) {
+    CHECK(bufferevent_enable(end->bev, EV_READ | EV_WRITE) == 0);
+}
+
+/* As most programs do it; with something to write it has the usual callback, and without it none. */
+CASE(enabling_both_inside_the_connected_callback) /* 3, 41 */
+{
+    for (int length = 0; length < 20; length += 10) {
+        struct dial d;
+        open_dial(&d, 0);
+        if (length > 0)
+            write_letters(d.a.bev, (size_t)length);
+        d.a.on_event = enable_both;
+        CHECK(dial_connect(&d) == 0);
+        step("loop");
+        run_until_count(d.base, &d.a.events, 1);
+        settle(d.base);
+        d.server = accept_one(d.listener);
+        d.a.on_event = NULL;
+        send_letters(d.server, 8);
+        step("answer");
+        run_until_count(d.base, &d.a.reads, 1);
+        bufferevent_enable(d.a.bev, EV_WRITE);
+        step("kick");
+        settle(d.base);
+        close_dial(&d);
+    }
+}
+
+/* What the server has sent by then is read after that. */
+CASE(what_is_written_before_or_inside_the_connected_callback_is_sent_first) /* 42 */
+{
+    for (int inside = 0; inside < 2; inside++) {
+        struct dial d;
+        open_dial(&d, 0);
+        bufferevent_enable(d.a.bev, EV_READ);
+        if (inside)
+            d.a.on_event = write_and_read;
+        else
+            write_letters(d.a.bev, 10);
+        CHECK(dial_connect(&d) == 0);
+        d.server = accept_one(d.listener);
+        send_letters(d.server, 8);
+        await_readable(bufferevent_getfd(d.a.bev));
+        step("loop");
+        run_until_count(d.base, &d.a.reads, 1);
+        settle(d.base);
+        close_dial(&d);
+    }
+}
+
 CASE(freeing_while_connecting) {
     struct dial d;
     open_dial(&d, 0);

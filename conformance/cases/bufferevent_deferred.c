@@ -28,6 +28,76 @@ CASE(deferred_event_flags_are_joined) /* 52 */
     close_scene(&s);
 }
 
+CASE(a_deferred_callback_sees_what_has_not_been_sent) /* 52 */
+{
+    struct scene s;
+    open_scene(&s, BEV_OPT_DEFER_CALLBACKS);
+    bufferevent_trigger(s.a.bev, EV_WRITE, 0);
+    write_letters(s.a.bev, 7);
+    step("loop");
+    settle(s.base);
+    close_scene(&s);
+}
+
+CASE(what_is_sent_and_read_in_one_pass_is_heard_of_together) /* 52 */
+{
+    struct scene s;
+    open_scene(&s, BEV_OPT_DEFER_CALLBACKS);
+    send_letters(s.peer, 5);
+    write_letters(s.a.bev, 7);
+    bufferevent_enable(s.a.bev, EV_READ);
+    step("read and written");
+    settle(s.base);
+    close_peer(&s);
+    write_letters(s.a.bev, 7);
+    step("end and error");
+    settle(s.base);
+    close_scene(&s);
+}
+
+static void defer_again(struct end *end) {
+    if (end->reads < 3)
+        bufferevent_trigger(end->bev, EV_READ, BEV_OPT_DEFER_CALLBACKS);
+}
+
+/* One that defers itself in every call keeps nobody waiting. */
+CASE(each_kind_of_deferred_callback_has_its_turn) /* 52 */
+{
+    struct bufferevent *pair[2];
+    struct event_base *base = new_base();
+    struct end one, two;
+    CHECK(bufferevent_pair_new(base, 0, pair) == 0);
+    watch(&one, "a.", pair[0]);
+    watch(&two, "b.", pair[1]);
+    one.on_read = defer_again;
+    bufferevent_trigger_event(one.bev, BEV_EVENT_EOF, 0);
+    bufferevent_trigger(one.bev, EV_READ | EV_WRITE, 0);
+    bufferevent_trigger(two.bev, EV_READ | EV_WRITE, 0);
+    step("loop");
+    settle(base);
+    bufferevent_free(one.bev);
+    bufferevent_free(two.bev);
+    event_base_free(base);
+}
+
+static void write_five(struct end *end) {
+    write_letters(end->bev, 5);
+}
+
+CASE(a_trigger_of_both_looks_at_the_output_after_the_read_callback) /* 62 */
+{
+    struct scene s;
+    open_scene(&s, 0);
+    s.a.on_read = write_five;
+    step("trigger");
+    bufferevent_trigger(s.a.bev, EV_READ | EV_WRITE, 0);
+    step("loop");
+    settle(s.base);
+    step("in any case");
+    bufferevent_trigger(s.a.bev, EV_READ | EV_WRITE, BEV_TRIG_IGNORE_WATERMARKS);
+    close_scene(&s);
+}
+
 static void join_flags(struct end *end) {
     *(int *)end->extra |= end->flags;
 }

@@ -240,3 +240,20 @@ CASE(a_descriptor_that_is_no_socket_reports_the_error) {
     bufferevent_free(a.bev);
     event_base_free(base);
 }
+
+CASE(writing_to_a_bufferevent_that_was_freed_before) /* 37 */
+{
+    int fd[2];
+    struct end one, two;
+    struct event_base *base = new_base();
+    unix_pair(fd);
+    watch_new(&one, "a.", base, fd[0], BEV_OPT_CLOSE_ON_FREE);
+    watch_new(&two, "b.", base, fd[1], BEV_OPT_CLOSE_ON_FREE);
+    bufferevent_free(two.bev);
+    write_letters(one.bev, 10);
+    step("loop");
+    settle(base);
+    say("enabled %d, held %zu", bufferevent_get_enabled(one.bev), out_length(one.bev));
+    bufferevent_free(one.bev);
+    event_base_free(base);
+}

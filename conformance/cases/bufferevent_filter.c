@@ -428,6 +428,133 @@ CASE(filter_flush) /* 75 */
     }
 }
 
+/* With input enabled, a flush asks for what there is even if that is nothing, and does not call back. */
+CASE(filter_flush_while_reading) /* 75 */
+{
+    static const char *names[] = {"normal", "flush", "finished"};
+    for (int mode = 0; mode < 3; mode++) {
+        struct stack s;
+        open_stack(&s, 0, 0);
+        bufferevent_enable(s.a.bev, EV_READ);
+        say("%s", names[mode]);
+        step("empty");
+        token("=%d", bufferevent_flush(s.a.bev, EV_READ, (enum bufferevent_flush_mode)mode));
+        s.sieve.takes_nothing = true;
+        send_letters(s.peer, 10);
+        step("held");
+        settle(s.base);
+        s.sieve.takes_nothing = false;
+        step("flush");
+        token("=%d", bufferevent_flush(s.a.bev, EV_READ, (enum bufferevent_flush_mode)mode));
+        settle(s.base);
+        say("has %zu, below %zu", in_length(s.a.bev), in_length(s.below));
+        close_stack(&s);
+    }
+}
+
+CASE(filter_flush_without_functions) /* 75 */
+{
+    static const short directions[] = {EV_READ, EV_WRITE, EV_READ | EV_WRITE};
+    int fd[2];
+    struct end a;
+    struct event_base *base = new_base();
+    unix_pair(fd);
+    struct bufferevent *below = bufferevent_socket_new(base, fd[0], BEV_OPT_CLOSE_ON_FREE);
+    watch(&a, "", bufferevent_filter_new(below, NULL, NULL, BEV_OPT_CLOSE_ON_FREE, NULL, NULL));
+    for (int enabled = 0; enabled < 2; enabled++) {
+        for (int i = 0; i < 9; i++) {
+            step(i % 3 == 0 ? "normal" : i % 3 == 1 ? "flush" : "finished");
+            token("=%d", bufferevent_flush(a.bev, directions[i / 3], (enum bufferevent_flush_mode)(i % 3)));
+            settle(base);
+        }
+        bufferevent_enable(a.bev, EV_READ);
+    }
+    bufferevent_free(a.bev);
+    event_base_free(base);
+    CHECK(close(fd[1]) == 0);
+}
+
+static void count_change(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *arg) {
+    (void)buffer;
+    token("%s%zu+%zu-%zu", (const char *)arg, info->orig_size, info->n_added, info->n_deleted);
+}
+
+/* What goes down, or over to a partner, within the call is a change of its own. */
+CASE(filter_output_calls_back_for_both_changes) /* 74, 85 */
+{
+    struct stack s;
+    struct bufferevent *pair[2];
+    char name[] = "o";
+    open_stack(&s, 0, 0);
+    CHECK(evbuffer_add_cb(bufferevent_get_output(s.a.bev), count_change, name));
+    step("filter");
+    write_letters(s.a.bev, 10);
+    CHECK(evbuffer_add_printf(bufferevent_get_output(s.a.bev), "%d", 42) == 2);
+    settle(s.base);
+    CHECK(bufferevent_pair_new(s.base, 0, pair) == 0);
+    CHECK(evbuffer_add_cb(bufferevent_get_output(pair[0]), count_change, name));
+    bufferevent_enable(pair[1], EV_READ);
+    step("pair");
+    write_letters(pair[0], 10);
+    CHECK(evbuffer_add_printf(bufferevent_get_output(pair[0]), "%d", 42) == 2);
+    settle(s.base);
+    bufferevent_free(pair[0]);
+    bufferevent_free(pair[1]);
+    close_stack(&s);
+}
+
+static void free_it(struct end *end) {
+    token("freed");
+    bufferevent_free(end->bev);
+    end->bev = NULL;
+}
+
+static void answer_ten(struct end *end) {
+    write_letters(end->bev, 10);
+}
+
+/* The write callback comes when the bytes are below, and they are sent from there all the same. */
+CASE(filter_freed_in_the_write_callback_has_sent_its_reply) /* 74, 77 */
+{
+    struct stack s;
+    char got[64];
+    bool eof = false;
+    open_stack(&s, 0, BEV_OPT_CLOSE_ON_FREE);
+    s.a.on_read = answer_ten;
+    s.a.on_write = free_it;
+    bufferevent_enable(s.a.bev, EV_READ);
+    send_letters(s.peer, 5);
+    step("loop");
+    settle(s.base);
+    size_t received = recv_now(s.peer, got, sizeof got, &eof);
+    say("peer has %zu, end %d, context freed %d", received, eof, s.sieve.freed);
+    s.below = NULL;
+    close_stack(&s);
+}
+
+CASE_DIFFERS(filter_freed_with_bytes_below, "K",
+             "they have their turn to be sent, whoever frees the filter when") {
+    for (int options = 0; options < 2; options++) {
+        struct stack s;
+        char got[64];
+        bool eof = false;
+        open_stack(&s, 0, BEV_OPT_CLOSE_ON_FREE | (options ? BEV_OPT_DEFER_CALLBACKS : 0));
+        step("loop");
+        write_letters(s.a.bev, 10);
+        if (options == 0) {
+            bufferevent_free(s.a.bev);
+            s.a.bev = NULL;
+        } else {
+            s.a.on_write = free_it;
+        }
+        settle(s.base);
+        size_t received = recv_now(s.peer, got, sizeof got, &eof);
+        say("peer has %zu, end %d", received, eof);
+        s.below = NULL;
+        close_stack(&s);
+    }
+}
+
 CASE(filter_events_pass_unchanged) /* 76 */
 {
     struct stack s;

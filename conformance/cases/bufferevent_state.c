@@ -38,6 +38,28 @@ CASE(enabling_write_with_an_empty_output_kicks_once) /* 3 */
     close_scene(&s);
 }
 
+/* Unix sockets report room whenever their peer has read something. */
+CASE(enabling_write_kicks_after_the_peer_has_read) /* 3 */
+{
+    struct scene s;
+    char got[64];
+    open_scene(&s, 0);
+    bufferevent_enable(s.a.bev, EV_READ | EV_WRITE);
+    step("kick");
+    settle(s.base);
+    for (int passes = 0; passes < 4; passes++) {
+        write_letters(s.a.bev, 3);
+        settle(s.base);
+        say("peer has %zu", recv_now(s.peer, got, sizeof got, NULL));
+        for (int i = 0; i < passes; i++)
+            pass(s.base);
+        bufferevent_enable(s.a.bev, EV_WRITE);
+        step("kick");
+        settle(s.base);
+    }
+    close_scene(&s);
+}
+
 CASE(setfd_kicks_the_write_callback) /* 4 */
 {
     struct scene s;

@@ -184,6 +184,48 @@ CASE(setfd_lifts_the_rules_of_both_buffers) /* 29, J29 keeps it */
     close_scene(&s);
 }
 
+CASE(a_transfer_brings_the_rules_back) /* 29 */
+{
+    struct scene s;
+    char got[64];
+    open_scene(&s, 0);
+    CHECK(bufferevent_setfd(s.a.bev, bufferevent_getfd(s.a.bev)) == 0);
+    bufferevent_enable(s.a.bev, EV_READ);
+    write_letters(s.a.bev, 10);
+    settle(s.base);
+    say("peer has %zu", recv_now(s.peer, got, sizeof got, NULL));
+    bufferevent_disable(s.a.bev, EV_WRITE);
+    write_letters(s.a.bev, 10);
+    say("written");
+    try_both_buffers(s.a.bev);
+    send_letters(s.peer, 10);
+    settle(s.base);
+    say("read");
+    try_both_buffers(s.a.bev);
+    close_scene(&s);
+}
+
+static void add_in_the_callback(struct evbuffer *input, const struct evbuffer_cb_info *info,
+                                void *arg) {
+    unsigned *calls = arg;
+    if ((*calls)++ == 0)
+        say("%zu added, and one more: %d", info->n_added, evbuffer_add(input, "x", 1));
+}
+
+CASE(the_callback_of_an_input_may_add_to_it) /* 28 */
+{
+    struct scene s;
+    unsigned calls = 0;
+    open_scene(&s, 0);
+    CHECK(evbuffer_add_cb(bufferevent_get_input(s.a.bev), add_in_the_callback, &calls));
+    bufferevent_enable(s.a.bev, EV_READ);
+    send_letters(s.peer, 10);
+    step("loop");
+    settle(s.base);
+    say("and later: %d", evbuffer_add(bufferevent_get_input(s.a.bev), "x", 1));
+    close_scene(&s);
+}
+
 CASE(flush_of_a_socket_does_nothing) /* 30 */
 {
     struct scene s;

@@ -367,9 +367,10 @@ impl<H: Host> Core<H> {
         self.fds.update(fd, desired, driver)
     }
 
-    /// Queues a deferred item: at most [`MAX_DEFERRED`] of them run in the pass that queues them.
+    /// Queues a deferred item: at most [`MAX_DEFERRED`] of them run in the pass that queues them. What comes of sending
+    /// stands behind what the wait that follows finds, so that one call hears of both.
     pub(crate) fn push_deferred(&mut self, priority: u8, item: Item<H::Task, H::Stream>) {
-        if self.run.deferred < MAX_DEFERRED {
+        if self.run.deferred < MAX_DEFERRED && !self.run.is_sending() {
             self.run.deferred += 1;
             self.active.push(priority, item);
         } else {

@@ -71,10 +71,19 @@ pub(crate) struct Run {
     stops: Stops,
     /// The pending event whose callback runs.
     pub(crate) running: Option<EventKey>,
-    /// The bufferevent that was read last, whose callback may have answered.
-    just_read: Option<StreamKey>,
+    /// The bufferevent that was read last, or has just connected, whose callback may have answered.
+    heard: Option<Heard>,
     limits: Limits,
     pass_began: u64,
+}
+
+/// After what the output of a bufferevent is looked at once more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Heard {
+    /// Bytes were read.
+    Bytes(StreamKey),
+    /// Its connection stands.
+    Connected(StreamKey),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,8 +125,8 @@ bitflags! {
         const CARRY_ON = 2;
         /// How much a pass runs has a limit.
         const LIMITED = 4;
-        /// A bufferevent was just read.
-        const READ = 8;
+        /// A bufferevent was just read, or has connected.
+        const HEARD = 8;
     }
 }
 
@@ -127,15 +136,25 @@ impl Run {
         self.stops.contains(Stops::BROKEN)
     }
 
-    /// A bufferevent has been read, whose callback may answer.
-    pub(crate) fn note_read(&mut self, key: StreamKey) {
-        self.just_read = Some(key);
-        self.stops |= Stops::READ;
+    /// The callback of a bufferevent, which may answer, is about to hear of this.
+    pub(crate) fn note_heard(&mut self, heard: Heard) {
+        self.heard = Some(heard);
+        self.stops |= Stops::HEARD;
     }
 
-    fn take_read(&mut self) -> Option<StreamKey> {
-        self.stops -= Stops::READ;
-        self.just_read.take()
+    /// Whether the callback that runs now may be told that this connection stands.
+    pub(crate) fn tells_connected(&self, key: StreamKey) -> bool {
+        matches!(self.heard, Some(Heard::Connected(connected)) if connected == key)
+    }
+
+    fn take_heard(&mut self) -> Option<Heard> {
+        self.stops -= Stops::HEARD;
+        self.heard.take()
+    }
+
+    /// Whether the pass sends.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.phase == Phase::Send
     }
 
     /// Something of this priority has become active: a pass that runs a lower one ends after the callback.
@@ -374,11 +393,11 @@ impl<H: Host> Core<H> {
     /// Queues what was to wait for this pass.
     #[inline(never)]
     fn take_put_off(&mut self) {
-        for (priority, item) in std::mem::take(&mut self.later) {
-            self.active.push(priority, item);
-        }
         for key in std::mem::take(&mut self.again) {
             self.resume(key);
+        }
+        for (priority, item) in std::mem::take(&mut self.later) {
+            self.active.push(priority, item);
         }
     }
 
@@ -425,8 +444,21 @@ impl<H: Host> Core<H> {
         if self.unsent.is_empty() {
             return Some(self.begin_wait());
         }
+        if self.active.len() > 0 {
+            self.queue_sending();
+            return Some(self.begin_wait());
+        }
         self.begin_sending();
         None
+    }
+
+    /// What was queued before the pass comes before what the pass sends: a descriptor that is to be closed is closed then,
+    /// and its peer is told so by its write; a deferred callback sees the output that has not been sent.
+    #[cold]
+    fn queue_sending(&mut self) {
+        for key in std::mem::take(&mut self.unsent) {
+            self.queue_send(key);
+        }
     }
 
     fn begin_sending(&mut self) {
@@ -494,7 +526,12 @@ impl<H: Host> Core<H> {
             self.run.phase = self.end_pass();
             return None;
         }
-        if let Some(work) = self.run.take_read().and_then(|key| self.answer(key)) {
+        let answer = match self.run.take_heard() {
+            Some(Heard::Bytes(key)) => self.answer(key),
+            Some(Heard::Connected(key)) => self.greet(key),
+            None => None,
+        };
+        if let Some(work) = answer {
             return Some(Step::Stream(work));
         }
         let Some(item) = self.active.pop(priority) else {

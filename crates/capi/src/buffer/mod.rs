@@ -249,8 +249,8 @@ pub(crate) unsafe fn look<R>(buf: *const evbuffer, look: impl FnOnce(&Buffer) ->
     }
 }
 
-/// Reports what has happened to the buffer since the last report: to its bufferevent, then to the user's callbacks.
-/// Clean-up functions of memory that has left it run before both. The buffer may be gone afterwards.
+/// Reports what has happened to the buffer since the last report: to its bufferevent, then to the user's callbacks (the
+/// other way round for the output of a filter or a pair). Clean-up functions of memory that has left it run before both. The buffer may be gone afterwards.
 ///
 /// # Safety
 /// `buf` is alive, its lock held, and no reference to it or to its content exists.
@@ -310,12 +310,19 @@ unsafe fn report(buf: *mut evbuffer, change: Change, owner: Option<BufferOwner>)
             (*buf).extras().callbacks.note(change);
         }
         reference::clean_up();
-        if let Some(owner) = owner {
+        // What moves on inside this call is a change of its own, which the program hears of after this one.
+        let told_first = watched && owner.is_some_and(|owner| bufferevent::moves_on_at_once(owner));
+        if told_first {
+            run_or_defer(buf);
+        }
+        if let Some(owner) = owner.filter(|_| (*buf).told) {
             let len = (*buf).buffer.len();
             bufferevent::buffer_changed(owner, change.added, change.deleted, len);
         }
         if watched {
-            run_or_defer(buf);
+            if !told_first {
+                run_or_defer(buf);
+            }
             release_held(buf);
         }
     }

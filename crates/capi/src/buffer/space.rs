@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 
+use ferrevent_core::buffer::End;
 use libc::ssize_t;
 
 use super::search::offset;
@@ -18,7 +19,7 @@ pub unsafe extern "C" fn evbuffer_expand(buf: *mut evbuffer, len: usize) -> c_in
     unsafe { status(change(buf, |buffer| buffer.expand(len))) }
 }
 
-/// `evbuffer_reserve_space`: one or two pieces.
+/// `evbuffer_reserve_space`: one or two pieces, or none if it need not be any room and more than one is allowed.
 ///
 /// # Safety
 /// The C API's contract: `buf` is alive; `pieces` has room for `count` elements; what they show is written to only until
@@ -36,6 +37,9 @@ pub unsafe extern "C" fn evbuffer_reserve_space(
     // SAFETY: by the C API's contract; the core gives no more pieces than were asked for.
     unsafe {
         change(buf, |buffer| {
+            if size == 0 && count > 1 && !buffer.is_frozen(End::Back) {
+                return 0;
+            }
             let Ok(mut reserved) = buffer.reserve(size, count) else {
                 return -1;
             };
@@ -47,7 +51,7 @@ pub unsafe extern "C" fn evbuffer_reserve_space(
                 });
                 used += 1;
             }
-            // One or two.
+            // No more than two.
             used as c_int
         })
     }
@@ -63,12 +67,14 @@ pub unsafe extern "C" fn evbuffer_commit_space(
     pieces: *mut evbuffer_iovec,
     count: c_int,
 ) -> c_int {
-    let Ok(count) = usize::try_from(count) else {
-        return -1;
-    };
+    let count = usize::try_from(count).unwrap_or(0);
     // SAFETY: by the C API's contract.
     unsafe {
         change(buf, |buffer| {
+            if count == 0 {
+                // What is reserved stays, and may still be committed.
+                return if buffer.is_frozen(End::Back) { -1 } else { 0 };
+            }
             if count == 1 {
                 let given = *pieces;
                 return match buffer.first_reserved() {

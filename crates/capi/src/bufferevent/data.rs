@@ -136,7 +136,16 @@ pub unsafe extern "C" fn bufferevent_trigger(bev: *mut bufferevent, what: c_shor
     // SAFETY: by this function's contract.
     unsafe {
         let _held = hold(bev);
-        call_now(bev, |inner, key| inner.core.trigger(key, dirs(what), how));
+        let (base, key) = ((*bev).public.ev_base, (*bev).key);
+        event_base::with(base, |inner| inner.core.retain(key));
+        // One after the other: what the read callback has written is output that the write callback waits for.
+        for dir in dirs(what).iter() {
+            call_now(bev, |inner, key| inner.core.trigger(key, dir, how));
+        }
+        event_base::with(base, |inner| {
+            inner.core.release(key);
+            inner.settle();
+        });
     }
 }
 

@@ -97,8 +97,10 @@ unsafe fn process(
             (filter.output, (*above).output, (*below).output)
         };
         let Some(function) = function else {
+            let left = (*source).buffer.len();
             let moved = evbuffer_remove_buffer(source, target, limit.unwrap_or(usize::MAX));
-            return if moved > 0 {
+            // Where nothing is asked for, as a flush does, that is done, as in libevent.
+            return if moved > 0 || left == 0 {
                 Processed::Some
             } else {
                 Processed::NeedMore

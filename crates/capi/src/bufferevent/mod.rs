@@ -34,7 +34,7 @@ pub(crate) use hostname::{forget_connecting, look_up_discarded, looked_up};
 pub use life::*;
 pub use pair::*;
 pub use rate::*;
-pub(crate) use run::{buffer_changed, finalize, run, run_deferred};
+pub(crate) use run::{buffer_changed, finalize, moves_on_at_once, run, run_deferred};
 pub use settings::*;
 pub use stage::{bufferevent_flush, bufferevent_get_underlying};
 

@@ -2,6 +2,7 @@
 
 use std::ffi::{c_int, c_short};
 
+use ferrevent_core::buffer::End;
 use ferrevent_core::driver::Transport;
 use ferrevent_core::{Callbacks, Dirs, Io, Mode, Options, StreamEvent, StreamKey, StreamWork};
 
@@ -63,7 +64,10 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
             Io::Read { fd, kind, limit } => {
                 let input = (*bev).public.input;
                 let outcome = TRANSPORT.read(fd, kind, &mut (*input).buffer, limit);
+                // As in libevent, what the program has lifted holds until a transfer, and not in its buffer's callbacks.
+                (*input).buffer.unfreeze(End::Back);
                 buffer::notify_transport(input);
+                (*input).buffer.freeze(End::Back);
                 let len = (*input).buffer.len();
                 with(bev, |inner, _| {
                     listen(inner, bev, key);
@@ -73,7 +77,9 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
             Io::Write { fd, kind, limit } => {
                 let output = (*bev).public.output;
                 let outcome = TRANSPORT.write(fd, kind, &mut (*output).buffer, limit);
+                (*output).buffer.unfreeze(End::Front);
                 buffer::notify_transport(output);
+                (*output).buffer.freeze(End::Front);
                 let len = (*output).buffer.len();
                 with(bev, |inner, _| {
                     listen(inner, bev, key);
@@ -169,6 +175,8 @@ pub(super) unsafe fn call(
     unsafe {
         if let Some(before) = call_immediate(bev, callbacks) {
             event_base::with(base, |inner| inner.core.read_callback_done(key, before));
+        } else if callbacks.event.contains(StreamEvent::CONNECTED) {
+            event_base::with(base, |inner| inner.core.connected_callback_done(key));
         }
     }
 }
@@ -288,6 +296,18 @@ pub(crate) unsafe fn buffer_changed(owner: BufferOwner, added: usize, _deleted: 
                 }
             }
         }
+    }
+}
+
+/// Whether what is added to this buffer may leave it before the call returns.
+///
+/// # Safety
+/// The owner is alive.
+pub(crate) unsafe fn moves_on_at_once(owner: BufferOwner) -> bool {
+    let bev = owner.bufferevent;
+    // SAFETY: by this function's contract.
+    unsafe {
+        owner.side == BufferSide::Output && (pair::is_pair(bev) || stage::stage_of(bev).is_some())
     }
 }
 

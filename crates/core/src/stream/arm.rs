@@ -117,12 +117,13 @@ impl<H: Host> Core<H> {
         self.weigh_lower(key);
     }
 
-    /// Has the driver report writability, also if it did before.
+    /// Has the driver report writability, also if it did before. Whether it is watched now does not matter: the driver
+    /// may not have been told yet that it was not any more.
     pub(super) fn watch_writing(&mut self, key: StreamKey) {
         let edge = self.edge;
         let stream = &mut self.streams[key];
-        let was_watched = std::mem::replace(&mut stream.side_mut(Side::Write).watched, true);
-        if was_watched && stream.trusts_edges(edge) && stream.fd >= 0 {
+        stream.side_mut(Side::Write).watched = true;
+        if stream.trusts_edges(edge) && stream.fd >= 0 {
             let fd = stream.fd;
             self.fds.refresh(fd);
         }

@@ -3,7 +3,7 @@
 //! Within one call the core asks for at most one kind of callback; deferred ones are collected, and come from the loop
 //! in the order CONNECTED, read, write, all other events in one.
 
-use super::{Callbacks, Listens, Side};
+use super::{Callbacks, Listens, Side, Turn};
 use crate::base::{Core, Host, Item, StreamKey};
 use crate::flags::{Dirs, Options, StreamEvent, Trigger};
 
@@ -44,35 +44,50 @@ impl<H: Host> Core<H> {
     }
 
     /// The next deferred callback of a bufferevent, one kind at a time; `None` when none is left.
+    ///
+    /// Each kind has one turn. What a callback defers for one whose turn is over comes when the loop gets to it again,
+    /// behind what others have deferred meanwhile: one that defers itself in every call does not keep them waiting.
     pub fn next_deferred(&mut self, key: StreamKey) -> Option<Callbacks> {
         let above = self.above_key(key);
-        let deferred = &mut self.streams.get_mut(key)?.deferred;
+        let stream = self.streams.get_mut(key)?;
+        let deferred = &mut stream.deferred;
         if let Some(above) = above {
             let callbacks = std::mem::take(deferred);
             self.tell_above(above, callbacks);
             return None;
         }
-        if deferred.event.contains(StreamEvent::CONNECTED) {
+        let turn = stream.turn;
+        if turn == Turn::Connected && deferred.event.contains(StreamEvent::CONNECTED) {
+            stream.turn = Turn::Read;
             deferred.event -= StreamEvent::CONNECTED;
             return Some(Callbacks {
                 event: StreamEvent::CONNECTED,
                 ..Callbacks::NONE
             });
         }
-        if std::mem::take(&mut deferred.read) {
+        if turn <= Turn::Read && std::mem::take(&mut deferred.read) {
+            stream.turn = Turn::Write;
             return Some(Callbacks {
                 read: true,
                 ..Callbacks::NONE
             });
         }
-        if std::mem::take(&mut deferred.write) {
+        if turn <= Turn::Write && std::mem::take(&mut deferred.write) {
+            stream.turn = Turn::Event;
             return Some(Callbacks {
                 write: true,
                 ..Callbacks::NONE
             });
         }
-        let last = std::mem::take(deferred);
-        Some(last).filter(|last| !last.is_empty())
+        stream.turn = Turn::Over;
+        if turn > Turn::Event || deferred.event.is_empty() {
+            return None;
+        }
+        Some(Callbacks {
+            event: std::mem::take(&mut deferred.event),
+            error: std::mem::take(&mut deferred.error),
+            ..Callbacks::NONE
+        })
     }
 
     /// The read callback has returned; it was called with `before` bytes of input.
@@ -95,10 +110,28 @@ impl<H: Host> Core<H> {
         }
     }
 
+    /// The event callback has returned, which was told `CONNECTED` (not a deferred one).
+    ///
+    /// With nothing to write, writing that it has enabled calls nobody back, as in libevent: what it was called for is
+    /// that the descriptor became writable.
+    pub fn connected_callback_done(&mut self, key: StreamKey) {
+        if !self.run.tells_connected(key) {
+            return;
+        }
+        let Some(stream) = self.streams.get(key) else {
+            return;
+        };
+        if stream.side(Side::Write).armed && stream.len(Side::Write) == 0 && stream.is_usable() {
+            self.disarm(key, Side::Write);
+            self.note_fd(key);
+        }
+    }
+
     /// Deferred callbacks have come to the front of the queue. Returns whether there are any still.
     pub(crate) fn begin_deferred(&mut self, key: StreamKey) -> Option<H::Stream> {
         let stream = self.streams.get_mut(key)?;
         let queued = std::mem::take(&mut stream.deferred_queued);
+        stream.turn = Turn::Connected;
         Some(stream.cookie).filter(|_| queued && !stream.deferred.is_empty())
     }
 

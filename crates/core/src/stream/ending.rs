@@ -24,6 +24,8 @@ pub(super) struct Ending {
     finished: bool,
     /// The shell is at it, or the one below.
     handed_down: bool,
+    /// What the transport does not take at the first attempt is dropped.
+    once: bool,
 }
 
 /// What comes at the end.
@@ -67,6 +69,22 @@ impl<H: Host> Core<H> {
             self.free_stream(key);
         }
         true
+    }
+
+    /// Frees it once the transport has been offered all output that is there now. No callback runs any more.
+    pub(super) fn free_when_offered(&mut self, key: StreamKey) {
+        if !self.free_when_drained(key, None) {
+            return;
+        }
+        if let Some(ending) = self.ending_mut(key) {
+            ending.once = true;
+        }
+    }
+
+    /// Its transport takes no more output now. Returns whether it is freed for that.
+    pub(super) fn give_up_ending(&mut self, key: StreamKey) -> bool {
+        let once = self.ending_mut(key).is_some_and(|ending| ending.once);
+        once && self.free_stream(key)
     }
 
     /// The session was to tell its peer the end, as [`Io::EndSession`] said: so many bytes of that wait in it for room.
@@ -199,6 +217,7 @@ impl<H: Host> Core<H> {
             timer,
             finished: false,
             handed_down: false,
+            once: false,
         }));
         self.go_on_ending(key);
         true

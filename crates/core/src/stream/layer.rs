@@ -26,6 +26,7 @@ use super::pipe::Pipe;
 use super::process::Work;
 use super::rate::Rate;
 use super::{Callbacks, Side, Stream, Suspend};
+use crate::active::NO_NODE;
 use crate::base::{Core, Host, StreamKey};
 use crate::driver::{Driver, Kind};
 use crate::flags::{Dirs, Options};
@@ -269,6 +270,27 @@ impl<H: Host> Core<H> {
         }
         self.part(key, below);
         if self.streams[key].options.contains(Options::CLOSE_ON_FREE) {
+            self.free_below(below);
+        }
+    }
+
+    /// The stage's write callback comes when its own output is empty, so programs free it with its last bytes still below.
+    /// Those get their turn to be sent; what the transport does not take then is dropped.
+    fn free_below(&mut self, below: StreamKey) {
+        let sends = self.streams.get(below).is_some_and(|stream| {
+            let limited = stream.extra.as_ref().is_some_and(|e| e.rate.is_some());
+            let write = stream.side(Side::Write);
+            write.armed
+                && stream.len(Side::Write) > 0
+                && stream.is_usable()
+                // Both may have it wait for more than its turn, without an end.
+                && !(limited || stream.is_secure())
+                // The turn comes. It is that of a timeout only if there was no room for long.
+                && (stream.in_unsent || write.node != NO_NODE)
+        });
+        if sends {
+            self.free_when_offered(below);
+        } else {
             self.free_stream(below);
         }
     }

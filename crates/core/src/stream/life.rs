@@ -1,6 +1,6 @@
 //! Making bufferevents, references to them, and freeing them.
 
-use super::{Callbacks, Connecting, Half, Listens, Side, Stream, Suspend};
+use super::{Callbacks, Connecting, Half, Listens, Side, Stream, Suspend, Turn};
 use crate::active::NO_NODE;
 use crate::base::{Core, Host, Item, StreamKey};
 use crate::driver::{Fd, Kind};
@@ -55,6 +55,7 @@ impl<H: Host> Core<H> {
             told: [false; 2],
             deferred: Callbacks::NONE,
             deferred_queued: false,
+            turn: Turn::Over,
             extra: None,
         }))
     }

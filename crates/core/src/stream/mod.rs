@@ -259,6 +259,17 @@ pub(crate) enum Connecting {
     Failed,
 }
 
+/// The order in which deferred callbacks run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    Connected,
+    Read,
+    Write,
+    /// All other events.
+    Event,
+    Over,
+}
+
 /// Half of a bufferevent.
 #[derive(Debug)]
 pub(crate) struct Half {
@@ -336,6 +347,8 @@ pub struct Stream<S> {
     told: [bool; 2],
     deferred: Callbacks,
     deferred_queued: bool,
+    /// Whose turn is next while deferred callbacks run.
+    turn: Turn,
     /// What few have.
     extra: Option<Box<Extra>>,
 }

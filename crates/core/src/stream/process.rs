@@ -23,6 +23,8 @@ pub(super) struct Work {
     flush_below: Option<(Dirs, Mode)>,
     /// The input that the flush makes is not announced.
     silent: bool,
+    /// A flush has it run inbound for what there is, also if that is nothing.
+    asked: bool,
     /// The shell works on it.
     at_work: bool,
     mode: Mode,
@@ -105,6 +107,7 @@ impl<H: Host> Core<H> {
         };
         over.work.flushed = false;
         over.work.silent = silent;
+        over.work.asked = dirs.contains(Dirs::READ);
         over.work.flush_below = Some((dirs, mode));
         self.request_process(key, dirs, mode);
         true
@@ -172,7 +175,7 @@ impl<H: Host> Core<H> {
         over.work.progress |= processed == Processed::Some;
         over.work.flushed |= processed == Processed::Some;
         let (mode, progress) = (over.work.mode, over.work.progress);
-        let silent = over.work.silent && mode != Mode::Normal;
+        let silent = over.work.silent && (mode != Mode::Normal || over.work.asked);
         // What came before the end is told before the end, even if nobody wants to read now.
         let ended = StreamEvent::EOF | StreamEvent::READING;
         let last = side == Side::Read && mode == Mode::Finished && over.work.heard.contains(ended);
@@ -203,6 +206,11 @@ impl<H: Host> Core<H> {
             }
             callbacks.event = StreamEvent::ERROR | side.event();
             callbacks.error = error;
+        }
+        if let Some(over) = self.over_mut(key)
+            && side == Side::Read
+        {
+            over.work.asked = false;
         }
         let callbacks = self.emit(key, callbacks);
         if callbacks.is_empty() {
@@ -393,6 +401,8 @@ impl<H: Host> Core<H> {
         let Some(over) = self.over_mut(key) else {
             return false;
         };
+        // Had it been run for a flush, it would not have come here before that was done.
+        over.work.asked = false;
         let below = over.below;
         let Some((dirs, mode)) = over.work.flush_below.take() else {
             return false;
@@ -435,11 +445,12 @@ impl<H: Host> Core<H> {
         let over = stage.over()?;
         let below = self.streams.get(over.below)?;
         let eager = over.eager.contains(side.dirs());
+        let asked = over.work.asked && side == Side::Read;
         let (from, into) = match side {
             Side::Read => (below, stage),
             Side::Write => (stage, below),
         };
-        if !eager && (from.len(side) == 0 || !stage.side(side).armed) {
+        if !eager && (from.len(side) == 0 && !asked || !stage.side(side).armed) {
             return None;
         }
         let piped = match side {

@@ -8,6 +8,7 @@ use crate::active::NO_NODE;
 use crate::base::{Core, Host, Item, StreamKey};
 use crate::driver::{Readiness, Received, Sent};
 use crate::flags::{Dirs, StreamEvent, Trigger};
+use crate::looper::Heard;
 
 /// The most that is read at a time where the user sets no limit: one busy peer must not keep the others waiting, and
 /// what was read should still be in the cache when it is sent on.
@@ -58,7 +59,7 @@ impl<H: Host> Core<H> {
         if self.streams[key].set_for(Side::Read).mark.high != 0 {
             self.weigh_input(key);
         }
-        self.run.note_read(key);
+        self.run.note_heard(Heard::Bytes(key));
         let stream = &self.streams[key];
         let half = stream.side(Side::Read);
         let enough = stream.len(Side::Read) >= stream.set_for(Side::Read).mark.low;
@@ -95,7 +96,9 @@ impl<H: Host> Core<H> {
                 return Callbacks::NONE;
             }
             Err(error) if is_transient(&error) => {
-                self.write_blocked(key);
+                if !self.give_up_ending(key) {
+                    self.write_blocked(key);
+                }
                 return Callbacks::NONE;
             }
             Err(error) => {
@@ -106,6 +109,9 @@ impl<H: Host> Core<H> {
             return self.fail(key, Side::Write, StreamEvent::EOF, 0);
         }
         if len == 0 && self.end_lingering(key) {
+            return Callbacks::NONE;
+        }
+        if sent.blocked && self.give_up_ending(key) {
             return Callbacks::NONE;
         }
         if self.rated > 0 {
@@ -204,6 +210,7 @@ impl<H: Host> Core<H> {
         }
         self.weigh_ending(key);
         self.note_fd(key);
+        self.run.note_heard(Heard::Connected(key));
         self.emit(
             key,
             Callbacks {
@@ -319,7 +326,26 @@ impl<H: Host> Core<H> {
 
     /// Output that nobody has tried to send yet has come to the front of its queue.
     pub(crate) fn begin_unsent(&mut self, key: StreamKey) -> Option<StreamWork<H::Stream>> {
-        let stream = self.streams.get_mut(key)?;
+        if !self.take_unsent(key) {
+            return None;
+        }
+        let cookie = self.streams[key].cookie;
+        let io = self.begin_write(key);
+        Some(StreamWork { key, cookie, io })
+    }
+
+    /// Has it sent in its turn, behind what is queued already.
+    pub(crate) fn queue_send(&mut self, key: StreamKey) {
+        if self.take_unsent(key) {
+            self.push_ready(key, Side::Write);
+        }
+    }
+
+    /// Whether what is taken off the list of those that have something to send still has.
+    fn take_unsent(&mut self, key: StreamKey) -> bool {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return false;
+        };
         stream.in_unsent = false;
         let half = stream.side(Side::Write);
         let stale = !half.armed
@@ -329,11 +355,8 @@ impl<H: Host> Core<H> {
         if stale {
             // On a descriptor that reports levels it may have been left out while it waited here.
             self.note_fd(key);
-            return None;
         }
-        let cookie = stream.cookie;
-        let io = self.begin_write(key);
-        Some(StreamWork { key, cookie, io })
+        !stale
     }
 
     /// What a read callback has written goes out at once, while it is in the cache, instead of at the end of the pass;
@@ -343,6 +366,19 @@ impl<H: Host> Core<H> {
         if !stream.in_unsent || stream.listens.contains(Listens::WRITE) {
             return None;
         }
+        self.send_now(key)
+    }
+
+    /// A connection stands, and whoever is told of that at once has been told. What is to be sent by now goes before
+    /// anything is read, as in libevent.
+    pub(crate) fn greet(&mut self, key: StreamKey) -> Option<StreamWork<H::Stream>> {
+        if !self.streams.get(key)?.in_unsent {
+            return None;
+        }
+        self.send_now(key)
+    }
+
+    fn send_now(&mut self, key: StreamKey) -> Option<StreamWork<H::Stream>> {
         let position = self.unsent.iter().rposition(|&other| other == key)?;
         self.unsent.remove(position);
         self.begin_unsent(key)

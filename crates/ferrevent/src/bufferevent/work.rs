@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ferrevent_core::{Callbacks, Io, StreamKey, StreamWork};
+use ferrevent_core::{Callbacks, Io, StreamEvent, StreamKey, StreamWork};
 
 use super::{BufferEvent, Condition, Descriptor, Handler};
 use crate::base::Base;
@@ -127,6 +127,9 @@ impl Base {
         let conditions = Condition::all_of(callbacks.event, || special.unwrap_or_else(system));
         for condition in conditions {
             self.with_handler(bev, |handler, base| handler.event(base, bev, condition));
+        }
+        if callbacks.event.contains(StreamEvent::CONNECTED) {
+            self.core.connected_callback_done(key);
         }
     }
 

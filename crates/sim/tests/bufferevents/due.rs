@@ -14,6 +14,16 @@ pub(crate) struct Due {
     pub(crate) error: i32,
 }
 
+/// Whose turn is next in a run of deferred callbacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Turn {
+    Connected,
+    Read,
+    Write,
+    Event,
+    Over,
+}
+
 impl Due {
     pub(crate) const NONE: Self = Self {
         read: false,
@@ -44,8 +54,7 @@ impl Model {
                         std::mem::take(&mut self.later.read),
                         "an undue read callback"
                     );
-                    let connected = later.event.contains(StreamEvent::CONNECTED);
-                    assert!(!connected, "CONNECTED is first");
+                    self.takes_turn(later, Turn::Read);
                 }
             }
             Call::Write => {
@@ -56,8 +65,7 @@ impl Model {
                         std::mem::take(&mut self.later.write),
                         "an undue write callback"
                     );
-                    let connected = later.event.contains(StreamEvent::CONNECTED);
-                    assert!(!connected && !later.read, "the order of deferred callbacks");
+                    self.takes_turn(later, Turn::Write);
                 }
             }
             Call::Event(event, error) => {
@@ -75,20 +83,42 @@ impl Model {
             self.now.error = 0;
             return;
         }
-        if self.later.event.contains(StreamEvent::CONNECTED) {
+        let later = self.later;
+        if self.turn == Turn::Connected && later.event.contains(StreamEvent::CONNECTED) {
             assert_eq!(
                 event,
                 StreamEvent::CONNECTED,
                 "CONNECTED comes first, and alone"
             );
             self.later.event -= StreamEvent::CONNECTED;
+            self.turn = Turn::Read;
             return;
         }
-        assert!(!self.later.event.is_empty(), "an undue event");
-        assert!(!self.later.read && !self.later.write, "events come last");
-        assert_eq!((event, error), (self.later.event, self.later.error));
+        assert!(!later.event.is_empty(), "an undue event");
+        self.takes_turn(later, Turn::Event);
+        assert_eq!((event, error), (later.event, later.error));
         self.later.event = StreamEvent::empty();
         self.later.error = 0;
+    }
+
+    /// A deferred callback of this kind runs, with these due before: none that had its turn still ahead is passed over.
+    fn takes_turn(&mut self, later: Due, kind: Turn) {
+        let first = match later {
+            _ if later.event.contains(StreamEvent::CONNECTED) && self.turn == Turn::Connected => {
+                Turn::Connected
+            }
+            _ if later.read && self.turn <= Turn::Read => Turn::Read,
+            _ if later.write && self.turn <= Turn::Write => Turn::Write,
+            _ => Turn::Event,
+        };
+        assert_eq!(kind, first, "the order of deferred callbacks");
+        assert!(self.turn <= kind, "one turn for each kind");
+        self.turn = match kind {
+            Turn::Connected => Turn::Read,
+            Turn::Read => Turn::Write,
+            Turn::Write => Turn::Event,
+            Turn::Event | Turn::Over => Turn::Over,
+        };
     }
 
     /// The read callback has returned; there were `before` bytes.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use ferrevent_core::driver::Connect;
 use ferrevent_core::{Dirs, Options, StreamEvent, Trigger, Watermark};
 
-use crate::due::Due;
+use crate::due::{Due, Turn};
 use crate::shell::{Did, Outcome};
 
 pub(crate) const READ: usize = 0;
@@ -43,6 +43,9 @@ pub(crate) struct Model {
     pub(crate) now: Due,
     /// Due from the loop, all together.
     pub(crate) later: Due,
+    pub(crate) turn: Turn,
+    /// Its connection stands since the step that runs now.
+    pub(crate) connects: bool,
     /// The read callback is due in the next pass (statement 18).
     pub(crate) again: bool,
     pub(crate) freed: bool,
@@ -72,6 +75,8 @@ impl Model {
             output: 0,
             now: Due::NONE,
             later: Due::NONE,
+            turn: Turn::Over,
+            connects: false,
             again: false,
             freed: false,
             references: 1,
@@ -265,7 +270,10 @@ impl Model {
                 }
             }
             Did::Call => self.did_call(now, core_enabled),
-            Did::CallDeferred => assert_ne!(self.later, Due::NONE, "deferred callbacks are due"),
+            Did::CallDeferred => {
+                assert_ne!(self.later, Due::NONE, "deferred callbacks are due");
+                self.turn = Turn::Connected;
+            }
         }
     }
 
@@ -402,7 +410,16 @@ impl Model {
         } else {
             self.disarm(WRITE);
         }
+        self.connects = true;
         self.emit(Due::event(StreamEvent::CONNECTED, 0), false);
+    }
+
+    /// The event callback has returned, which was told `CONNECTED` at once.
+    pub(crate) fn connected_returned(&mut self) {
+        let idle = self.armed[WRITE] && self.output == 0 && self.connecting == Connecting::No;
+        if self.connects && idle {
+            self.disarm(WRITE);
+        }
     }
 
     fn fail(&mut self, side: usize, event: StreamEvent, error: i32) {

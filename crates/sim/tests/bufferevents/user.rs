@@ -437,13 +437,18 @@ impl User for Tester {
                 self.act(shell);
             }
         }
-        if call == Call::Read {
-            self.streams[id].model.read_returned(before);
+        match call {
+            Call::Read => self.streams[id].model.read_returned(before),
+            Call::Event(event, _) if event.contains(StreamEvent::CONNECTED) => {
+                self.streams[id].model.connected_returned();
+            }
+            _ => {}
         }
     }
 
     fn returned(&mut self, shell: &mut Shell, id: usize) {
         self.streams[id].model.returned(Due::NONE);
+        self.streams[id].model.connects = false;
         self.compare(shell);
     }
 

@@ -292,6 +292,9 @@ impl Shell {
         }
         if !callbacks.event.is_empty() && self.slots[stream].listens[2] {
             user.called(self, stream, Call::Event(callbacks.event, callbacks.error));
+            if callbacks.event.contains(StreamEvent::CONNECTED) {
+                self.core.connected_callback_done(key);
+            }
         }
     }
 
