@@ -514,6 +514,40 @@ fn an_answer_that_nobody_has_asked_for_is_not_given_to_the_next() {
 }
 
 #[test]
+fn what_comes_while_nothing_is_asked_ends_the_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, told_so) = std::sync::mpsc::channel();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        read_request(&mut stream).unwrap();
+        stream.write_all(OK.as_bytes()).unwrap();
+        told_so.recv().unwrap();
+        let unasked = OK.replace("\r\n\r\n1", "\r\n\r\n2");
+        stream.write_all(unasked.as_bytes()).unwrap();
+        let (mut second, _) = listener.accept().unwrap();
+        read_request(&mut second).unwrap();
+        second.write_all(OK.as_bytes()).unwrap();
+        // The first connection was open all the time.
+        drop(stream);
+    });
+    let mut base = Base::new().unwrap();
+    let client = Client::new(&mut base, url(address)).unwrap();
+    client.request(&mut base, Ask::get("/"), told).unwrap();
+    run_until(&mut base, 1);
+    tell.send(()).unwrap();
+    let guard = base.after(PATIENCE, |_| panic!("the test hangs"));
+    while client.is_connected(&base) {
+        base.run_once().unwrap();
+    }
+    guard.free(&mut base);
+    client.request(&mut base, Ask::get("/"), told).unwrap();
+    run_until(&mut base, 2);
+    assert_eq!(notes(&mut base), ["200 1", "200 1"]);
+    server.join().unwrap();
+}
+
+#[test]
 fn what_is_safe_is_asked_again_when_a_kept_connection_was_gone() {
     for (ask, expected) in [
         (Ask::get("/second"), "200 1"),
@@ -583,6 +617,7 @@ fn a_silent_server_is_not_waited_for_for_ever() {
     client.free_when_done(&mut base);
     run(&mut base);
     assert_eq!(notes(&mut base), ["timeout", "timeout"]);
+    assert!(!client.exists(&base));
 }
 
 /// A port at which nobody listens.
@@ -660,9 +695,9 @@ fn what_is_cancelled_is_not_told_and_the_rest_is() {
     let client = Client::new(&mut base, url(closed())).unwrap();
     let exchange = client.request(&mut base, Ask::get("/"), told).unwrap();
     assert!(exchange.cancel(&mut base));
+    assert_eq!(base.bufferevents().count(), 0, "nobody wants it any more");
     run(&mut base);
     assert_eq!(notes(&mut base), [""; 0]);
-    assert_eq!(base.bufferevents().count(), 0);
 }
 
 // ---- What callbacks may do ----

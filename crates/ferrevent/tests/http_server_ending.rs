@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use ferrevent::http::{Body, Failure, Reply, Request, RequestCallbacks, Server, Service};
-use ferrevent::{Base, Error};
+use ferrevent::{Base, Buffer, Error, Mode, Progress};
 use ferrevent_sim::{Faults, World};
 use ground::{Far, Ground, everywhere, note, notes, run, settle};
 use talk::{Talk, connect, echo, ok, undated};
@@ -150,6 +150,70 @@ fn half_a_body_is_none() {
     });
 }
 
+#[test]
+fn the_end_of_a_request_is_that_of_its_answer() {
+    everywhere(|ground| {
+        let mut talk = Talk::new(ground, |base, request| {
+            keep(base, request);
+            let handler = RequestCallbacks::new().end(|base, request, outcome| {
+                assert!(outcome.is_ok());
+                assert_eq!(request.unsent(base), Some(0));
+                note(base, "end");
+            });
+            request.set_handler(base, handler);
+            echo(base, request);
+        });
+        let heard = talk.says(GET.repeat(3));
+        assert_eq!(undated(&heard), ok("GET /\n").repeat(3));
+        assert_eq!(notes(&mut talk.base), ["end"; 3]);
+    });
+}
+
+#[test]
+fn what_cannot_be_served_is_refused() {
+    everywhere(|ground| {
+        let mut base = ground.base();
+        let server = Server::new(&mut base, echo);
+        let [below, other] = ground.both(&mut base);
+        struct Plain;
+        impl ferrevent::Stage for Plain {
+            fn inbound(
+                &mut self,
+                from: &mut Buffer,
+                to: &mut Buffer,
+                _: Mode,
+                _: usize,
+            ) -> std::io::Result<Progress> {
+                to.append_buffer(from)?;
+                Ok(Progress::NeedMore)
+            }
+            fn outbound(
+                &mut self,
+                from: &mut Buffer,
+                to: &mut Buffer,
+                mode: Mode,
+                limit: usize,
+            ) -> std::io::Result<Progress> {
+                self.inbound(from, to, mode, limit)
+            }
+        }
+        let above = ferrevent::BufferEvent::over(&mut base, below, Plain).unwrap();
+        let refused = server.serve(&mut base, below, None);
+        assert!(matches!(refused, Err(Error::Layered)));
+        other.free(&mut base);
+        let refused = server.serve(&mut base, other, None);
+        assert!(matches!(refused, Err(Error::Stale)));
+        assert_eq!(server.connections_len(&base), Some(0));
+        server.serve(&mut base, above, None).unwrap();
+        settle(&mut base);
+        assert_eq!(
+            server.connections_len(&base),
+            Some(0),
+            "its far end is gone"
+        );
+    });
+}
+
 // ---- Limits ----
 
 #[test]
@@ -193,10 +257,16 @@ fn what_is_too_long_is_refused() {
 fn a_streamed_body_has_any_length() {
     struct Streams;
     impl Service for Streams {
-        fn head(&mut self, _: &mut Base, _: Request) -> Body {
-            Body::Stream
+        fn head(&mut self, base: &mut Base, request: Request) -> Body {
+            match request.target(base) {
+                Some(b"/collected") => Body::Collect,
+                _ => Body::Stream,
+            }
         }
         fn request(&mut self, base: &mut Base, request: Request) {
+            if request.is_complete(base) == Some(true) {
+                return echo(base, request);
+            }
             let handler = RequestCallbacks::new()
                 .body(|base, request| _ = request.take_body(base))
                 .complete(|base, request| request.reply(base, Reply::new(204)).unwrap());
@@ -205,6 +275,8 @@ fn a_streamed_body_has_any_length() {
     }
     everywhere(|ground| {
         let mut talk = Talk::with_service(ground, Server::builder().max_body(10), Streams);
+        let heard = talk.says("PUT /collected HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc");
+        assert_eq!(undated(&heard), ok("PUT /collected\nabc"));
         talk.says("PUT / HTTP/1.1\r\nContent-Length: 100000\r\n\r\n");
         let mut heard = String::new();
         for _ in 0..10 {
@@ -330,14 +402,16 @@ fn a_full_server_lets_the_next_ones_wait() {
         ask(&two);
         // The third one's connection is with the kernel.
         (&three).write_all(GET.as_bytes()).unwrap();
-        let (tell, told) = std::sync::mpsc::channel();
-        remote
-            .post(move |base| {
-                tell.send((server.connections_len(base), listener.is_enabled(base)))
-                    .unwrap()
-            })
-            .unwrap();
-        assert_eq!(told.recv().unwrap(), (Some(2), false));
+        let stands = || {
+            let (tell, told) = std::sync::mpsc::channel();
+            let look = move |base: &mut Base| {
+                let now = (server.connections_len(base), listener.is_enabled(base));
+                tell.send(now).unwrap();
+            };
+            remote.post(look).unwrap();
+            told.recv().unwrap()
+        };
+        assert_eq!(stands(), (Some(2), false));
         drop(one);
         let mut answer = [0; 512];
         three
@@ -345,6 +419,7 @@ fn a_full_server_lets_the_next_ones_wait() {
             .unwrap();
         let n = (&three).read(&mut answer).unwrap();
         assert!(answer[..n].starts_with(b"HTTP/1.1 200 "));
+        assert_eq!(stands(), (Some(2), false), "it is full again");
         remote.loop_break().unwrap();
     });
     run(&mut base);

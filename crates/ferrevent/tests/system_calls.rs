@@ -1,4 +1,4 @@
-//! How many system calls an echo costs, counted where they are made: in the driver and the transport.
+//! How many system calls an echo and a request cost, counted where they are made: in the driver and the transport.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that fails by unwrap says where it failed"
@@ -16,6 +16,7 @@ use std::time::Duration;
 use ferrevent::driver::{
     Driver, Fd, Features, Interest, Kind, Ready, Received, Sent, Token, Transport,
 };
+use ferrevent::http::{Reply, Server};
 use ferrevent::{Base, Buffer, BufferEvent, Callbacks, Dirs, Method};
 use ferrevent_sys::{Options, Posix, System};
 
@@ -198,6 +199,49 @@ fn a_message_to_a_busy_server_costs_little_more_than_two() {
     assert!(
         total * 10 <= messages * 22,
         "{total} calls for {messages} messages"
+    );
+}
+
+#[test]
+fn a_request_to_a_busy_server_costs_little_more_than_two() {
+    const CLIENTS: usize = 100;
+    const ROUNDS: usize = 20;
+    let (mut base, calls) = counted();
+    let server = Server::new(&mut base, |base, request| {
+        request.reply(base, Reply::new(200).body("hello")).unwrap();
+    });
+    let mut clients: Vec<UnixStream> = (0..CLIENTS)
+        .map(|_| {
+            let (near, far) = UnixStream::pair().unwrap();
+            let bev = adopt(&mut base, far);
+            server.serve(&mut base, bev, None).unwrap();
+            near
+        })
+        .collect();
+    let mut total = 0;
+    for round in 0..=ROUNDS {
+        for client in &mut clients {
+            client
+                .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                .unwrap();
+        }
+        let before = calls.load(Ordering::Relaxed);
+        base.run_once().unwrap();
+        base.run_nonblocking().unwrap();
+        if round > 0 {
+            total += calls.load(Ordering::Relaxed) - before;
+        }
+        for client in &mut clients {
+            client.set_nonblocking(true).unwrap();
+            let mut answer = [0; 512];
+            let n = client.read(&mut answer).unwrap();
+            assert!(answer[..n].ends_with(b"\r\n\r\nhello"));
+        }
+    }
+    let requests = CLIENTS * ROUNDS;
+    assert!(
+        total * 10 <= requests * 22,
+        "{total} calls for {requests} requests"
     );
 }
 

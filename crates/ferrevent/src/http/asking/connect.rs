@@ -175,12 +175,12 @@ impl Client {
             return;
         };
         let lost = matches!(failure, Failure::Eof | Failure::Connection(_));
+        // Once: a new connection has not been used.
         let may_ask_again = lost && slot.used && !slot.heard;
-        let Some(asked) = slot.queue.front_mut() else {
+        let Some(asked) = slot.queue.front() else {
             return self.disconnect(base);
         };
         if may_ask_again && asked.may_be_repeated() {
-            asked.again = true;
             self.disconnect(base);
             return self.proceed(base);
         }
@@ -251,6 +251,6 @@ impl ClientSlot {
 impl super::Asked {
     /// Whether it does no harm to ask once more what may have been asked already.
     fn may_be_repeated(&self) -> bool {
-        !self.again && self.ask.method.is_safe() && !self.has_body
+        self.ask.method.is_safe() && !self.has_body
     }
 }

@@ -108,8 +108,6 @@ struct Asked {
     collects: bool,
     /// Of the answer.
     body: Buffer,
-    /// It was sent on a connection that was gone.
-    again: bool,
     has_body: bool,
 }
 
@@ -193,7 +191,6 @@ impl Client {
             handler: Seat::Taken(handler),
             collects,
             body: Buffer::new(),
-            again: false,
         });
         if matches!(slot.phase, Phase::Apart | Phase::Idle) {
             self.proceed(base);

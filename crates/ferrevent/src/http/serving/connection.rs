@@ -167,7 +167,10 @@ impl Server {
             deadline: None,
             armed: None,
         });
-        bev.set_handler(base, Served(key));
+        if !bev.set_handler(base, Served(key)) {
+            base.serving.connections.remove(key);
+            return Err(Error::Layered);
+        }
         let timer = Event::timer(base, move |base, _| key.deadline_may_be_over(base));
         if let Some(connection) = base.serving.connections.get_mut(key) {
             connection.timer = timer;

@@ -154,8 +154,8 @@ impl Server {
     /// TLS is yours to put on it before; the server's [`tls`](ServerBuilder::tls) is for what it has accepted itself.
     ///
     /// # Errors
-    /// [`Error::Stale`] if either does not exist, or the server is shutting down; [`Error::Io`] when the kernel refuses to
-    /// watch the socket.
+    /// [`Error::Stale`] if either does not exist, or the server is shutting down; [`Error::Layered`] if another one stands
+    /// over it; [`Error::Io`] when the kernel refuses to watch the socket.
     pub fn serve(self, base: &mut Base, bev: BufferEvent, peer: Option<SocketAddr>) -> Result<()> {
         self.check_open(base)?;
         self.take(base, bev, peer)
