@@ -16,8 +16,8 @@ use crate::ffi::{self, evhttp_request, evkeyvalq};
 /// It may be kept and answered later. If it is dropped without an answer, the client gets 500. That the client has gone
 /// in the meantime does no harm.
 ///
-/// The crate `ferrevent` has no counterpart: servers of Rust are built on `ferrevent::http::server`. This is for a
-/// program whose callbacks move before its server does.
+/// In the crate `ferrevent`, `http::Server` gives its requests to Rust itself. This is for a program whose callbacks move
+/// before its server does.
 #[must_use = "a request that is dropped is answered with 500"]
 pub struct HttpRequest(NonNull<evhttp_request>);
 

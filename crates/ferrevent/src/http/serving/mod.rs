@@ -151,7 +151,7 @@ impl Server {
     /// Serves one connection: a bufferevent of any kind, which belongs to the server from now on (`evhttp_set_bevcb`).
     /// `peer` is what [`Request::peer`] then says. What is in its input already counts as read.
     ///
-    /// TLS is yours to put on it before; the server's [`tls`](ServerBuilder::tls) is for what it has accepted itself.
+    /// TLS is yours to put on it before; the server's `ServerBuilder::tls` is for what it has accepted itself.
     ///
     /// # Errors
     /// [`Error::Stale`] if either does not exist, or the server is shutting down; [`Error::Layered`] if another one stands
