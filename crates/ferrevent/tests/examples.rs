@@ -234,8 +234,11 @@ fn the_http_client_writes_what_the_server_answers() {
     assert_eq!(output.stdout, b"POST /p\ntext");
     let output = fetch(&["--data", "x", "--header", "Content-Length: 7", &url("/p")]);
     assert_eq!(output.stdout, b"POST /p\nx", "it knows better");
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("http://{}/", closed.local_addr().unwrap());
+    drop(closed);
     for (arguments, complaint) in [
-        (&["http://127.0.0.1:1/"][..], "http://127.0.0.1:1/: "),
+        (&[nobody.as_str()][..], format!("{nobody}: ").as_str()),
         (&["ftp://h/"], "http_client: "),
         (&["--header", "X", "http://h/"], "error: "),
     ] {

@@ -6,6 +6,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use ferrevent::http::{
     Response, ResponseHandler, Server, Service, Version,
 };
 use ferrevent::{Base, Callbacks, Dirs, Error};
+use rustix::net::{self, AddressFamily, SocketType};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -620,10 +622,13 @@ fn a_silent_server_is_not_waited_for_for_ever() {
     assert!(!client.exists(&base));
 }
 
-/// A port at which nobody listens.
-fn closed() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+/// A port at which nobody listens, and which nobody else gets as long as the socket is there.
+fn closed() -> (OwnedFd, SocketAddr) {
+    let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let anywhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    net::bind(&socket, &anywhere).unwrap();
+    let address = net::getsockname(&socket).unwrap();
+    (socket, address.try_into().unwrap())
 }
 
 fn retrying() -> ClientBuilder {
@@ -635,7 +640,8 @@ fn retrying() -> ClientBuilder {
 #[test]
 fn connecting_is_tried_again_and_all_who_wait_are_told() {
     let mut base = Base::new().unwrap();
-    let client = retrying().build(&mut base, url(closed())).unwrap();
+    let (_socket, nobody) = closed();
+    let client = retrying().build(&mut base, url(nobody)).unwrap();
     let start = base.now();
     client
         .request(&mut base, Ask::get("/"), move |base, answer| {
@@ -651,14 +657,15 @@ fn connecting_is_tried_again_and_all_who_wait_are_told() {
     assert!(base.now() - start >= Duration::from_millis(28));
     assert!(client.exists(&base) && !client.is_connected(&base));
 
-    let address = closed();
+    let (socket, address) = closed();
     let client = retrying().build(&mut base, url(address)).unwrap();
     client.request(&mut base, Ask::get("/late"), told).unwrap();
     client.free_when_done(&mut base);
     let server = Server::new(&mut base, echo);
     // The first try has been refused by then.
     base.after(Duration::from_millis(3), move |base| {
-        server.bind(base, address).unwrap();
+        net::listen(&socket, 8).unwrap();
+        server.listen(base, socket.into()).unwrap();
     });
     run_until(&mut base, 1);
     assert_eq!(notes(&mut base), ["200 GET /late "]);
@@ -692,7 +699,8 @@ fn what_is_cancelled_is_not_told_and_the_rest_is() {
     }
     // While it connects.
     let mut base = Base::new().unwrap();
-    let client = Client::new(&mut base, url(closed())).unwrap();
+    let (_socket, nobody) = closed();
+    let client = Client::new(&mut base, url(nobody)).unwrap();
     let exchange = client.request(&mut base, Ask::get("/"), told).unwrap();
     assert!(exchange.cancel(&mut base));
     assert_eq!(base.bufferevents().count(), 0, "nobody wants it any more");
