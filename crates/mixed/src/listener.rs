@@ -118,9 +118,15 @@ impl Listener {
     }
 
     /// Gives the listener to C, which has to free it. The key is stale then. One of Rust has lost its closure, and takes no
-    /// connections before C sets a callback (`evconnlistener_set_cb`). `None` if it was freed.
+    /// connections before C has set a callback (`evconnlistener_set_cb`) and enabled it (`evconnlistener_enable`): until
+    /// then the kernel queues them. `None` if it was freed.
     pub fn into_raw(self, base: &mut Base) -> Option<NonNull<evconnlistener>> {
         let slot = base.shared().listeners.borrow_mut().remove(self)?;
+        if slot.ours {
+            // Without a callback libevent would take them all the same, and close them.
+            // SAFETY: it was in its slot until now, so it was not freed.
+            unsafe { ffi::evconnlistener_disable(slot.raw.as_ptr()) };
+        }
         slot.silence();
         Some(slot.raw)
     }

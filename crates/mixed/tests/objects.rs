@@ -5,8 +5,10 @@
 )]
 
 use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -14,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use ferrevent_mixed::raw::{event, event_base};
+use ferrevent_mixed::raw::{evconnlistener, event, event_base};
 use ferrevent_mixed::{Base, Buffer, EolStyle, Error, Event, Listener, LoopEnd, What};
 
 const SIGUSR1: i32 = 10;
@@ -30,10 +32,17 @@ unsafe extern "C" {
         base: *mut event_base,
         fd: i32,
         what: i16,
-        call: unsafe extern "C" fn(i32, i16, *mut std::ffi::c_void),
-        arg: *mut std::ffi::c_void,
+        call: unsafe extern "C" fn(i32, i16, *mut c_void),
+        arg: *mut c_void,
     ) -> *mut event;
     fn event_free(event: *mut event);
+    fn evconnlistener_set_cb(
+        listener: *mut evconnlistener,
+        call: unsafe extern "C" fn(*mut evconnlistener, i32, *mut c_void, i32, *mut c_void),
+        arg: *mut c_void,
+    );
+    fn evconnlistener_enable(listener: *mut evconnlistener) -> i32;
+    fn evconnlistener_free(listener: *mut evconnlistener);
     fn raise(signal: i32) -> i32;
 }
 
@@ -230,7 +239,7 @@ fn c_runs_the_loop() {
 
 #[test]
 fn an_event_of_c_keeps_the_callback_of_c() {
-    unsafe extern "C" fn count(_: i32, _: i16, arg: *mut std::ffi::c_void) {
+    unsafe extern "C" fn count(_: i32, _: i16, arg: *mut c_void) {
         // SAFETY: the test passes a counter that outlives the event.
         unsafe { *arg.cast::<u32>() += 1 };
     }
@@ -352,6 +361,48 @@ fn a_listener_takes_connections_and_may_be_freed_in_its_closure() {
     let mut all = Vec::new();
     client.read_to_end(&mut all).unwrap();
     assert_eq!(all, b"!");
+}
+
+#[test]
+fn a_listener_that_c_has_got_loses_no_connection() {
+    unsafe extern "C" fn greet(
+        _: *mut evconnlistener,
+        fd: i32,
+        _: *mut c_void,
+        _: i32,
+        _: *mut c_void,
+    ) {
+        // SAFETY: the connection is handed over.
+        let mut socket = unsafe { TcpStream::from_raw_fd(fd) };
+        socket.write_all(b"!").unwrap();
+    }
+
+    let mut base = Base::new().unwrap();
+    let given = Rc::new(Cell::new(None));
+    let give = given.clone();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let listener = Listener::bind(&mut base, any, move |base, listener, _, _| {
+        give.set(listener.into_raw(base));
+    })
+    .unwrap();
+    let address = listener.address(&base).unwrap();
+    let clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
+    base.run_once().unwrap();
+    base.run_nonblocking().unwrap();
+    let raw = given.get().unwrap().as_ptr();
+    // SAFETY: it is live, and has been given to C.
+    unsafe { evconnlistener_set_cb(raw, greet, std::ptr::null_mut()) };
+    // SAFETY: as above.
+    unsafe { evconnlistener_enable(raw) };
+    base.run_nonblocking().unwrap();
+    let heard = clients.map(|mut client| {
+        let limit = Duration::from_secs(10);
+        client.set_read_timeout(Some(limit)).unwrap();
+        client.read(&mut [0]).unwrap()
+    });
+    assert_eq!(heard, [0, 1, 1], "the first one was dropped by the closure");
+    // SAFETY: as above.
+    unsafe { evconnlistener_free(raw) };
 }
 
 #[test]
