@@ -425,18 +425,23 @@ impl Base {
             .borrow_mut()
             .get_mut(event)
             .map(|slot| (slot.call.take(), slot.once));
-        let Some((call, once)) = taken else {
-            return;
-        };
-        let Some(mut call) = call else {
-            // Its closure has panicked. Nobody would ever see to what made it fire, and the loop would spin.
-            event.free(self);
+        let Some((Some(call), once)) = taken else {
             return;
         };
         if once {
             event.free(self);
         }
-        call(self, event, what);
+        let mut running = Running {
+            shared: &shared,
+            event,
+            call: Some(call),
+        };
+        if let Some(call) = &mut running.call {
+            call(self, event, what);
+        }
+        let Some(call) = running.call.take() else {
+            return;
+        };
         let mut events = shared.events.borrow_mut();
         let surplus = match events.get_mut(event) {
             Some(slot) => slot.call.put_back(call),
@@ -444,6 +449,22 @@ impl Base {
         };
         drop(events);
         drop(surplus);
+    }
+}
+
+/// A closure that runs. If it panics, its event is freed, and before it is dropped: it may own the descriptor, whose number
+/// the next file gets.
+struct Running<'a> {
+    shared: &'a Rc<Shared>,
+    event: Event,
+    call: Option<Box<dyn FnMut(&mut Base, Event, What)>>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.call.is_some() {
+            self.event.free(&mut Base::guest(self.shared.clone()));
+        }
     }
 }
 

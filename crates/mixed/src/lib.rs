@@ -57,7 +57,8 @@
 //! # Panics
 //!
 //! A panic in a callback never enters C. Under a loop that Rust runs ([`Base::run`]) it ends the loop and goes on from
-//! there. Under a loop that C runs there is nowhere to go, and the program is aborted, with a message.
+//! there; the closure is dropped, and its event freed. Under a loop that C runs there is nowhere to go, and the program is
+//! aborted, with a message.
 //!
 //! # Threads
 //!

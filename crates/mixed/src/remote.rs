@@ -76,7 +76,7 @@ impl Remote {
     /// Tasks of one thread run in the order in which they were posted.
     ///
     /// # Errors
-    /// [`Error::BaseGone`] if the base has been dropped or released; `task` is dropped then.
+    /// [`Error::BaseGone`] if the base has been dropped or released, or a task has panicked; `task` is dropped then.
     pub fn post(&self, task: impl FnOnce(&mut Base) + Send + 'static) -> Result<()> {
         let mut wake = self.0.wake.as_ref().ok_or(Error::BaseGone)?;
         let posted = self.0.mailbox.post(Box::new(task));

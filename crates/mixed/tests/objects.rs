@@ -286,6 +286,35 @@ fn a_panic_passes_through_the_loop_of_rust() {
 }
 
 #[test]
+fn an_event_whose_closure_has_panicked_is_freed_before_what_that_owns() {
+    /// Stands for a socket of the closure, and sees whether the loop still watches it when it is closed.
+    struct Socket(Base, Rc<Cell<Event>>, Rc<Cell<Option<bool>>>);
+
+    impl Drop for Socket {
+        fn drop(&mut self) {
+            self.2.set(Some(self.1.get().exists(&self.0)));
+        }
+    }
+
+    let mut base = Base::new().unwrap();
+    let (key, watched) = (Rc::new(Cell::default()), Rc::new(Cell::new(None)));
+    // SAFETY: the base lives as long as this handle is used.
+    let handle = unsafe { Base::from_raw(base.as_raw()) };
+    let socket = Socket(handle, key.clone(), watched.clone());
+    let (mut peer, end) = UnixStream::pair().unwrap();
+    peer.write_all(b"x").unwrap();
+    let what = What::READ | What::PERSIST;
+    let event = Event::new(&mut base, &end, what, move |_, _, _| {
+        let _ = &socket;
+        panic!("on purpose");
+    });
+    key.set(event);
+    event.add(&mut base, None).unwrap();
+    catch_unwind(AssertUnwindSafe(|| base.run_once())).unwrap_err();
+    assert_eq!(watched.get(), Some(false));
+}
+
+#[test]
 fn state_that_is_lent_is_not_lent_twice() {
     let mut base = Base::new().unwrap();
     // SAFETY: the base lives as long as this handle.
