@@ -52,6 +52,8 @@ impl Base {
     /// - `raw` is a live base, and stays so for as long as Rust has anything on it. Before C frees it, Rust has freed its
     ///   events, bufferevents, listeners and state, for instance by [`release`](Self::release), and this handle is gone.
     /// - This thread runs the loop of `raw`, now and later, and is the only one that uses it from Rust.
+    /// - While a buffer is lent ([`BufferMut`](crate::BufferMut)), no handle of the base is used but the one that has lent
+    ///   it: a C function that is called meanwhile does not come back to Rust with this base.
     pub unsafe fn from_raw(raw: *mut ffi::event_base) -> Self {
         let raw = NonNull::new(raw).expect("a base");
         Self::guest(Shared::of(raw))
@@ -67,7 +69,7 @@ impl Base {
     /// The base, for C to use as long as it is there: C may add to it whatever it likes, and run its loop.
     ///
     /// # Panics
-    /// If the base has been freed: that can only be seen by one who has exchanged two handles in a callback.
+    /// If the base has been freed: a handle of [`from_raw`](Self::from_raw) may be there yet.
     pub fn as_raw(&self) -> *mut ffi::event_base {
         self.raw()
     }
@@ -77,6 +79,12 @@ impl Base {
             shared,
             owner: false,
         }
+    }
+
+    /// Whether this is still the handle that a callback was given. Who has put another one in its place has kept it, and
+    /// could use it beside the owner: change what that has lent, and use what that has freed.
+    pub(crate) fn is_guest_of(&self, shared: &Rc<Shared>) -> bool {
+        !self.owner && Rc::ptr_eq(&self.shared, shared)
     }
 
     pub(crate) fn shared(&self) -> &Rc<Shared> {

@@ -171,6 +171,9 @@ impl Shared {
         // What the program's closures leave half done is theirs; ours is whole whenever one of them runs.
         let ended = catch_unwind(AssertUnwindSafe(|| run(&mut base)));
         self.depth.set(self.depth.get() - 1);
+        if !base.is_guest_of(&self) {
+            die("a callback has exchanged its handle of the base for another one");
+        }
         drop(base);
         self.tidy();
         let Err(panic) = ended else {

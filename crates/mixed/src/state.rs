@@ -64,7 +64,8 @@ impl Base {
     }
 
     /// Lends both the base and the value of this type to `use_it`, during which the base has no such value. `None` if
-    /// there is none. Afterwards it is put back, unless `use_it` has put another one in its place.
+    /// there is none. Afterwards it is put back, unless `use_it` has put another one in its place, or panics: then it is
+    /// dropped.
     pub fn with_state<T: 'static, R>(
         &mut self,
         use_it: impl FnOnce(&mut Self, &mut T) -> R,

@@ -516,6 +516,23 @@ fn a_base_that_is_dropped_under_its_loop_aborts_with_a_message() {
     assert!(message.contains("under its running loop"), "{message}");
 }
 
+#[test]
+fn a_callback_that_keeps_its_handle_aborts_with_a_message() {
+    let message = aborts(
+        "a_callback_that_keeps_its_handle_aborts_with_a_message",
+        || {
+            let mut base = Base::new().unwrap();
+            let kept = Rc::new(RefCell::new(None));
+            let keep = kept.clone();
+            base.defer(move |base| {
+                keep.replace(Some(std::mem::replace(base, Base::new().unwrap())));
+            });
+            base.run().unwrap();
+        },
+    );
+    assert!(message.contains("has exchanged its handle"), "{message}");
+}
+
 /// Runs `scenario` in a process of its own, as the test of this name, and gives what that has said before it was aborted.
 fn aborts(name: &str, scenario: impl FnOnce()) -> String {
     const CHILD: &str = "FERREVENT_MIXED_TEST_CHILD";
