@@ -95,6 +95,7 @@ impl Request {
             return Err(BadHead::NotNow.into());
         }
         connection.out.clear();
+        connection.lingers |= connection.machine.wants_input();
         connection.machine.end(&mut connection.out);
         connection.phase = Phase::Replied;
         let bev = connection.bev;

@@ -61,6 +61,8 @@ pub(super) enum Phase {
     Replying,
     /// All of the answer is in the output.
     Replied,
+    /// What is in the output is all that there will be.
+    Closing,
     /// Everything is sent, and the client was told the end. What still comes is thrown away, so that the answer is not lost
     /// with it: who gets bytes on a closed connection tells the sender, who then forgets what it has not read.
     Lingering,

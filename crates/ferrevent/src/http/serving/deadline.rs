@@ -19,9 +19,14 @@ pub(super) enum Waits {
     Head,
     /// More of a body.
     Body,
+    /// That the client takes what ends its connection.
+    Sent,
     /// The client's end, after the answer.
     End,
 }
+
+/// How long the rest of an answer may take once its connection is to end.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long the end of a client is waited for that was told ours.
 const LINGER: Duration = Duration::from_secs(2);
@@ -33,6 +38,7 @@ impl Waits {
             Self::Next => settings.idle_timeout,
             Self::Head => settings.head_timeout,
             Self::Body => settings.body_timeout,
+            Self::Sent => Some(PATIENCE),
             Self::End => Some(LINGER),
         }
     }
@@ -45,7 +51,7 @@ impl ConnectionKey {
             return;
         };
         // A head and the end have one deadline from beginning to end.
-        let is_absolute = matches!(waits, Waits::Head | Waits::End);
+        let is_absolute = matches!(waits, Waits::Head | Waits::Sent | Waits::End);
         if is_absolute && connection.deadline.is_some_and(|(_, now)| now == waits) {
             return;
         }
@@ -82,7 +88,9 @@ impl ConnectionKey {
         }
         match connection.phase {
             Phase::Reading if !connection.has_request => self.close(base),
-            Phase::Lingering => self.discard(base),
+            Phase::Closing | Phase::Lingering => self.discard(base),
+            // It was for the body, of which no more is needed.
+            Phase::Replied => connection.deadline = None,
             _ => self.fail(base, Failure::Timeout),
         }
     }

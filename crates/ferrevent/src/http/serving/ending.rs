@@ -5,15 +5,12 @@ use std::time::Duration;
 use ferrevent_http::server::Next;
 
 use super::connection::Phase;
-use super::deadline::Waits;
+use super::deadline::{PATIENCE, Waits};
 use super::{ConnectionKey, Server};
 use crate::base::Base;
 use crate::event::Event;
 use crate::http::Failure;
 use crate::seat::Seat;
-
-/// How long the rest of an answer may take once its connection is to end.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server that takes no requests any more.
 pub(super) struct Shutdown {
@@ -103,6 +100,7 @@ impl ConnectionKey {
             (Phase::Replying, Some(request)) => {
                 request.with_handler(base, |handler, base| handler.drained(base, request));
             }
+            (Phase::Closing, _) => self.close(base),
             _ => {}
         }
     }
@@ -115,9 +113,13 @@ impl ConnectionKey {
         };
         connection.phase = Phase::Reading;
         connection.machine.set_limits(connection.settings.limits());
-        match connection.machine.written() {
+        let next = connection.machine.written();
+        let (bev, lingers, ended) = (connection.bev, connection.lingers, connection.ended);
+        // Where there is something behind the last request, there may be more of it.
+        let lingers = lingers || bev.input_len(base).is_some_and(|len| len > 0);
+        match next {
             Next::Request => {}
-            Next::Close if connection.lingers && !connection.ended => self.linger(base),
+            Next::Close if lingers && !ended => self.linger(base),
             Next::Close => self.close(base),
         }
     }
@@ -155,10 +157,18 @@ impl ConnectionKey {
 
     /// Ends it once everything is sent.
     pub(super) fn close(self, base: &mut Base) {
-        if let Some(connection) = base.serving.connections.get(self) {
-            connection.bev.free_when_drained(base, Some(PATIENCE));
-            self.forget(base);
+        let Some(bev) = base.serving.connections.get(self).map(|it| it.bev) else {
+            return;
+        };
+        if bev.output_len(base).unwrap_or(0) == 0 {
+            bev.free_when_drained(base, Some(PATIENCE));
+            return self.forget(base);
         }
+        // Until then it is one of the server's.
+        if let Some(connection) = base.serving.connections.get_mut(self) {
+            connection.phase = Phase::Closing;
+        }
+        self.set_deadline(base, Waits::Sent);
     }
 
     /// Tells the client the end, and waits for its own.

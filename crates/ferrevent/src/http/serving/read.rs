@@ -31,12 +31,12 @@ impl ConnectionKey {
         let Some(mut input) = lend(&mut base.streams, &mut base.core, bev, Dirs::READ) else {
             return false;
         };
-        if connection.phase == Phase::Lingering {
+        if matches!(connection.phase, Phase::Lingering | Phase::Closing) {
             // There is nothing that could refuse it.
             let _ = input.drain(usize::MAX);
             return false;
         }
-        let holds = connection.streams && connection.body.len() >= MOST_UNTAKEN;
+        let holds = connection.holds();
         let step = match holds {
             true => Ok(Step::Wait),
             false => connection.machine.read(&mut *input),
@@ -144,7 +144,7 @@ impl ConnectionKey {
                     handler.complete(base, request);
                 });
             }
-            Phase::Replied | Phase::Lingering | Phase::Failed => {}
+            Phase::Replied | Phase::Closing | Phase::Lingering | Phase::Failed => {}
         }
         if request.may_go_on(base) {
             self.finish(base);
@@ -165,7 +165,7 @@ impl ConnectionKey {
                 self.send_last(base, page);
             }
             Phase::Replying => self.fail(base, Failure::Message(refusal.0)),
-            Phase::Replied | Phase::Lingering | Phase::Failed => {}
+            Phase::Replied | Phase::Closing | Phase::Lingering | Phase::Failed => {}
         }
     }
 
@@ -180,7 +180,7 @@ impl ConnectionKey {
             return self.forget(base);
         };
         let (ended, wants_input) = (connection.ended, connection.machine.wants_input());
-        let holds = connection.streams && connection.body.len() >= MOST_UNTAKEN;
+        let holds = connection.holds();
         let (reads, waits) = match connection.phase {
             Phase::Reading if ended => return self.end_halfway(base),
             Phase::Asked | Phase::Replying if wants_input && ended && !holds => {
@@ -191,6 +191,7 @@ impl ConnectionKey {
                 (true, Waits::Head)
             }
             Phase::Reading => (true, Waits::Next),
+            Phase::Closing => (false, Waits::Sent),
             Phase::Lingering => (true, Waits::End),
             Phase::Asked | Phase::Replying if wants_input => match holds {
                 true => (false, Waits::Nothing),
@@ -291,12 +292,17 @@ impl Server {
 }
 
 impl super::Connection {
+    /// Whether more of the body is not read before some of it is taken.
+    fn holds(&self) -> bool {
+        self.streams && self.wants_body() && self.body.len() >= MOST_UNTAKEN
+    }
+
     /// Whether anybody wants the body.
     fn wants_body(&self) -> bool {
         match self.phase {
             Phase::Reading => true,
             Phase::Asked | Phase::Replying => self.streams,
-            Phase::Replied | Phase::Lingering | Phase::Failed => false,
+            Phase::Replied | Phase::Closing | Phase::Lingering | Phase::Failed => false,
         }
     }
 }
