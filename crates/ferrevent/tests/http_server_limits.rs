@@ -184,3 +184,23 @@ fn a_server_is_down_when_all_answers_are_sent() {
         assert!(base.state::<Down>().is_some());
     });
 }
+
+#[test]
+fn a_protocol_is_changed_while_the_server_shuts_down() {
+    everywhere(|ground| {
+        let mut talk = Talk::new(ground, |base, request| {
+            base.insert_state(Open(request));
+        });
+        talk.says("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n");
+        let Open(request) = talk.base.remove_state().unwrap();
+        talk.server.shut_down(&mut talk.base, None, |_| ());
+        let reply = Reply::new(101)
+            .field("Connection", "Upgrade")
+            .field("Upgrade", "other");
+        let bev = request.upgrade(&mut talk.base, reply).unwrap();
+        let heard = talk.hears();
+        assert!(heard.contains("Connection: Upgrade\r\n"), "{heard}");
+        assert!(!heard.contains("close"), "{heard}");
+        bev.free(&mut talk.base);
+    });
+}

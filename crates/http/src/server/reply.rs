@@ -190,6 +190,10 @@ impl Connection {
                 || is_interim(reply.code)
                 || (self.ahead && matches!(reply.body, ReplyBody::Whole(_))),
             sends: 0,
+            // Only the end of HTTP: nobody has asked for that of the connection.
+            switches: reply.code == 101
+                && request
+                    .is_some_and(|request| super::wants_to_live(request.lines.known(), requested)),
             tunnel: false,
             bodiless: false,
             keeps_length: false,
@@ -240,7 +244,7 @@ impl Connection {
             let writes = match given.kind(i, name) {
                 Kind::Length => plan.keeps_length,
                 Kind::Codings => plan.keeps_codings,
-                Kind::Connection => !plan.close || given.connection.close,
+                Kind::Connection => !plan.close || plan.switches || given.connection.close,
                 _ => true,
             };
             if writes {
@@ -264,6 +268,8 @@ struct Plan {
     requested: Version,
     framing: Framing,
     close: bool,
+    /// What follows is another protocol, and no end.
+    switches: bool,
     /// Bytes of a body that is there as a whole.
     sends: u64,
     tunnel: bool,
@@ -329,7 +335,7 @@ impl Plan {
         // Without it, HTTP/1.0 closes.
         let says_close = given.connection.close
             || (self.version == Version::Http10 && !given.connection.keep_alive);
-        if self.close && !says_close {
+        if self.close && !self.switches && !says_close {
             write::field(out, b"Connection", b"close");
         }
     }
