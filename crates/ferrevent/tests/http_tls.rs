@@ -165,3 +165,31 @@ fn an_answer_that_is_cut_off_is_none() {
         server.join().unwrap();
     }
 }
+
+#[test]
+fn connecting_takes_no_longer_than_it_may_tls_included() {
+    struct Told(Result<(), Failure>);
+    // The system takes the connection, and nobody says anything.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut base = Base::new().unwrap();
+    let client = Client::builder()
+        .connect_timeout(Some(Duration::from_millis(20)))
+        .timeout(None)
+        .build(
+            &mut base,
+            format!("https://{}", silent.local_addr().unwrap()),
+        )
+        .unwrap();
+    client
+        .request(&mut base, Ask::get("/"), |base, answer| {
+            base.insert_state(Told(answer.map(drop)));
+        })
+        .unwrap();
+    client.free_when_done(&mut base);
+    let guard = base.after(Duration::from_secs(20), Base::loop_break);
+    while client.exists(&base) && guard.exists(&base) {
+        base.run_once().unwrap();
+    }
+    let Told(answer) = base.remove_state().unwrap();
+    assert!(matches!(answer, Err(Failure::Timeout)), "{answer:?}");
+}

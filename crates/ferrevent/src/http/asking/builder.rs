@@ -66,7 +66,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long it may take to connect, TLS included; 45 seconds if not set, `None` for as long as the system tries.
+    /// How long it may take to connect, looking the host up and TLS included; 45 seconds if not set, `None` for as long as the system tries.
     pub fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.settings.connect_timeout = timeout;
         self
@@ -138,7 +138,7 @@ impl ClientBuilder {
             out: Vec::new(),
             timer: Event::default(),
         });
-        let timer = Event::timer(base, move |base, _| client.proceed(base));
+        let timer = Event::timer(base, move |base, _| client.time_is_up(base));
         if let Some(slot) = base.asking.clients.get_mut(client) {
             slot.timer = timer;
         }

@@ -55,9 +55,13 @@ impl Client {
         slot.ended = false;
         slot.used = false;
         slot.machine.reset();
-        let slot_timeout = slot.settings.connect_timeout;
+        let (timer, patience) = (slot.timer, slot.settings.connect_timeout);
         bev.set_handler(base, Line(self));
-        bev.set_timeouts(base, None, slot_timeout);
+        if patience.is_some() {
+            base.tick();
+            // Not one of the bufferevent's: TLS that is being made has none. A timer is always taken.
+            let _ = timer.add(base, patience);
+        }
         if let Err(error) = self.dial(base, bev) {
             // It is told from the loop.
             let dirs = Dirs::empty();
@@ -108,7 +112,19 @@ impl Client {
         {
             slot.phase = Phase::Idle;
             slot.retried = 0;
+            let timer = slot.timer;
+            timer.del(base);
             self.proceed(base);
+        }
+    }
+
+    /// It has been waited for long enough: to try again, or for a connection.
+    pub(super) fn time_is_up(self, base: &mut Base) {
+        let phase = base.asking.clients.get(self).map(|slot| slot.phase);
+        match phase {
+            Some(Phase::Waiting) => self.proceed(base),
+            Some(Phase::Connecting) => self.connecting_failed(base, Failure::Timeout),
+            _ => {}
         }
     }
 
@@ -205,7 +221,9 @@ impl Client {
         slot.phase = Phase::Apart;
         slot.machine.reset();
         slot.untold = false;
-        if let Some(bev) = slot.bev.take() {
+        let (timer, bev) = (slot.timer, slot.bev.take());
+        timer.del(base);
+        if let Some(bev) = bev {
             bev.free(base);
         }
     }

@@ -78,9 +78,7 @@ impl Exchange {
         let is_under_way = place == 0 && slot.phase == Phase::Asked;
         let stops =
             slot.queue.is_empty() && matches!(slot.phase, Phase::Connecting | Phase::Waiting);
-        let timer = slot.timer;
         if is_under_way || stops {
-            timer.del(base);
             self.client.disconnect(base);
         }
         // Nothing is connected to, or told, inside the call.
