@@ -46,13 +46,13 @@ pub(crate) fn loaded_with(file: &Path, search_path: &OsString) -> Result<Vec<Loa
     trace(file, search_path, OsStr::new(""))
 }
 
-/// Where programs that say nothing of their own about it find each of `names`. What is not found is
-/// left out.
-pub(crate) fn found_by_default(names: &[&str]) -> Result<Vec<Loaded>, String> {
+/// Where programs that say nothing of their own about it find each of `names`, with `search_path` as
+/// [`PATH_VARIABLE`]. What is not found is left out.
+pub(crate) fn found_with(names: &[&str], search_path: &OsStr) -> Result<Vec<Loaded>, String> {
     // Libraries that are to be preloaded are searched for like those that a program links.
     let loaded = trace(
         Path::new("/proc/self/exe"),
-        OsStr::new(""),
+        search_path,
         OsStr::new(&names.join(" ")),
     )?;
     let asked = |loaded: &Loaded| names.contains(&loaded.name.as_str());

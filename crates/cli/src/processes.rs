@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::library::SONAMES;
 use crate::loader::{self, Loaded};
 use crate::needs::is_libevent;
 
@@ -85,8 +86,8 @@ impl Processes {
 
 impl Process {
     /// The files of libevent that its program would load if it were started again with the same
-    /// `LD_LIBRARY_PATH`. None if that cannot be said: the program is gone, or it is one that loads
-    /// libevent later on.
+    /// `LD_LIBRARY_PATH`. Of a program that is gone, or loads libevent later on, those that this path
+    /// leads to. None if that cannot be said.
     pub(crate) fn would_load(&self) -> Option<Vec<Loaded>> {
         let environment = fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
         let search_path = environment
@@ -96,9 +97,11 @@ impl Process {
             .unwrap_or_default();
         let search_path = OsString::from_vec(search_path.to_vec());
         let program = format!("/proc/{}/exe", self.pid);
-        let mut loaded = loader::loaded_with(Path::new(&program), &search_path).ok()?;
-        loaded.retain(is_libevent);
-        (!loaded.is_empty()).then_some(loaded)
+        let linked = loader::loaded_with(Path::new(&program), &search_path).unwrap_or_default();
+        if linked.iter().any(is_libevent) {
+            return Some(linked.into_iter().filter(is_libevent).collect());
+        }
+        loader::found_with(&SONAMES, &search_path).ok()
     }
 }
 

@@ -1,6 +1,7 @@
 //! `ferrevent status`.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -52,7 +53,7 @@ struct User {
 impl Status {
     fn of_this_system() -> Result<Self, String> {
         let mut kinds = Kinds::default();
-        let found = loader::found_by_default(&SONAMES)?;
+        let found = loader::found_with(&SONAMES, OsStr::new(""))?;
         let names = SONAMES.map(|name| {
             let found = found.iter().find(|loaded| loaded.name == name);
             let file = found.and_then(|loaded| loaded.path.clone()).map(|path| {

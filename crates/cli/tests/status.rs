@@ -78,7 +78,39 @@ fn a_process_that_would_load_another_library_needs_a_restart() {
     assert_eq!(process["ferrevent"], true);
 }
 
-/// A process that has made an event base.
+#[test]
+fn a_process_that_has_loaded_its_library_late_finds_it_by_the_same_path() {
+    let folder = Folder::create().unwrap();
+    let source = folder.path().join("late.c");
+    let text = format!(
+        r#"
+#include <dlfcn.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(void) {{
+    if (!dlopen("{}", RTLD_NOW))
+        return 1;
+    puts("here");
+    fflush(stdout);
+    for (;;)
+        pause();
+}}
+"#,
+        SONAMES[0]
+    );
+    fs::write(&source, text).unwrap();
+    // It has the name that the tests look for.
+    let program = folder.path().join("stays");
+    compile_c(&[source], &program, &[]).unwrap();
+    let on_libevent = Running::start(&program, None);
+    let on_ours = Running::start(&program, Some(&library().unwrap()));
+
+    let status = status();
+    assert_eq!(on_libevent.within(&status)["restart"], Value::Null);
+    assert_eq!(on_ours.within(&status)["restart"], Value::Null);
+}
+
+/// A process that has made an event base, or has loaded what it takes to make one.
 struct Running(Server);
 
 impl Running {
