@@ -1,6 +1,6 @@
 //! Which libevent the running processes have mapped.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -23,11 +23,13 @@ pub(crate) struct Process {
 }
 
 /// A file of libevent in a process.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug)]
 pub(crate) struct Mapped {
     pub(crate) path: PathBuf,
     /// Whether the file that is mapped is there no more, though another one may have its name.
     pub(crate) gone: bool,
+    /// Where it is mapped, as the kernel writes it.
+    range: String,
 }
 
 /// What is known about all processes.
@@ -77,7 +79,7 @@ impl Processes {
             all.using.push(Process {
                 pid,
                 name: name.trim_end().into(),
-                mapped: mapped.into_iter().collect(),
+                mapped,
             });
         }
         Ok(all)
@@ -85,6 +87,14 @@ impl Processes {
 }
 
 impl Process {
+    /// What can be read of a file as it is mapped, also if it is gone. Only root may read that then.
+    pub(crate) fn readable(&self, file: &Mapped) -> PathBuf {
+        match file.gone {
+            true => format!("/proc/{}/map_files/{}", self.pid, file.range).into(),
+            false => file.path.clone(),
+        }
+    }
+
     /// The files of libevent that its program would load if it were started again with the same
     /// `LD_LIBRARY_PATH`. Of a program that is gone, or loads libevent later on, those that this path
     /// leads to. None if that cannot be said.
@@ -106,17 +116,22 @@ impl Process {
 }
 
 /// The files of libevent 2.1 that process `pid` has mapped.
-fn mapped(pid: u32) -> io::Result<BTreeSet<Mapped>> {
+fn mapped(pid: u32) -> io::Result<Vec<Mapped>> {
     let maps = fs::read(format!("/proc/{pid}/maps"))?;
-    Ok(String::from_utf8_lossy(&maps)
-        .lines()
-        .filter_map(mapping)
-        .collect())
+    // A file is mapped in several pieces.
+    let mut mapped: BTreeMap<(PathBuf, bool), Mapped> = BTreeMap::new();
+    for piece in String::from_utf8_lossy(&maps).lines().filter_map(mapping) {
+        mapped
+            .entry((piece.path.clone(), piece.gone))
+            .or_insert(piece);
+    }
+    Ok(mapped.into_values().collect())
 }
 
 /// One line of the file: address, permissions, offset, device, inode and path, of which only the
 /// path holds slashes.
 fn mapping(line: &str) -> Option<Mapped> {
+    let range = line.split(' ').next()?.into();
     let path = &line[line.find('/')?..];
     let (path, gone) = match path.strip_suffix(" (deleted)") {
         Some(path) => (path, true),
@@ -124,7 +139,11 @@ fn mapping(line: &str) -> Option<Mapped> {
     };
     let path = PathBuf::from(path);
     let name = path.file_name()?.to_str()?;
-    (name.starts_with("libevent") && name.contains("-2.1.so.7")).then_some(Mapped { path, gone })
+    (name.starts_with("libevent") && name.contains("-2.1.so.7")).then_some(Mapped {
+        path,
+        gone,
+        range,
+    })
 }
 
 #[cfg(test)]

@@ -45,7 +45,8 @@ struct File {
 /// A process that uses libevent.
 struct User {
     process: Process,
-    ours: bool,
+    /// None if the file is gone, and that cannot be seen.
+    ours: Option<bool>,
     /// Why it has to be restarted in order to run on what it would load now.
     restart: Option<String>,
 }
@@ -64,7 +65,7 @@ impl Status {
         });
         let processes = Processes::look()?;
         let users = processes.using.into_iter().map(|process| User {
-            ours: process.mapped.iter().all(|file| kinds.is_ours(&file.path)),
+            ours: kinds.runs_on_ours(&process),
             restart: restart(&process, &found),
             process,
         });
@@ -98,11 +99,11 @@ impl Status {
         {
             text += &format!(
                 "  {:<9}  {:>7} {}\n",
-                kind(*ours),
+                ours.map_or("unknown", kind),
                 process.pid,
                 process.name
             );
-            for Mapped { path, gone } in &process.mapped {
+            for Mapped { path, gone, .. } in &process.mapped {
                 let gone = if *gone { " (replaced or removed)" } else { "" };
                 text += &format!("{:21}{}{gone}\n", "", path.display());
             }
@@ -189,6 +190,36 @@ fn restart(process: &Process, default: &[Loaded]) -> Option<String> {
 struct Kinds(HashMap<PathBuf, bool>);
 
 impl Kinds {
+    /// Whether all that `process` has mapped is ferrevent's.
+    fn runs_on_ours(&mut self, process: &Process) -> Option<bool> {
+        let mut all = true;
+        for file in &process.mapped {
+            all &= match file.gone {
+                true => self.was_ours(process, file)?,
+                false => self.is_ours(&file.path),
+            };
+        }
+        Some(all)
+    }
+
+    /// Whether a file that is gone was ferrevent's. The process has it yet, but only root may read it there;
+    /// others see what has taken its place, which most likely comes from the same package.
+    fn was_ours(&mut self, process: &Process, file: &Mapped) -> Option<bool> {
+        let library = file.path.with_file_name(SONAMES[0]);
+        let beside = |other: &&Mapped| {
+            let name = other.path.file_name().unwrap_or_default();
+            other.gone
+                && other.path.parent() == file.path.parent()
+                && name.to_string_lossy().starts_with("libevent-")
+        };
+        // The implementation stands, and goes, beside the other four.
+        let implementation = process.mapped.iter().find(beside).unwrap_or(file);
+        match Elf::read(&process.readable(implementation)) {
+            Ok(elf) => Some(elf.defined.iter().any(|name| name == OURS)),
+            Err(_) => library.is_file().then(|| self.is_ours(&file.path)),
+        }
+    }
+
     /// Whether `file` is one of the five of a ferrevent: the implementation stands beside it.
     fn is_ours(&mut self, file: &Path) -> bool {
         let library = file.with_file_name(SONAMES[0]);

@@ -58,6 +58,13 @@ fn a_process_whose_library_was_replaced_needs_a_restart() {
     let process = running.within(&status()).clone();
     assert_eq!(process["mapped"][0]["gone"], true);
     assert!(process["restart"].is_string(), "{process}");
+    assert_eq!(process["ferrevent"], true);
+
+    // As when the package is removed: root sees what it runs on, others do not.
+    fs::remove_file(own.join(SONAMES[0])).unwrap();
+    let process = running.within(&status()).clone();
+    assert_eq!(process["mapped"][0]["gone"], true);
+    assert_ne!(process["ferrevent"], false);
 }
 
 #[test]
