@@ -10,7 +10,7 @@ mod talk;
 use std::time::Duration;
 
 use ferrevent::Base;
-use ferrevent::http::{Body, Reply, Request, RequestCallbacks, Server, Service};
+use ferrevent::http::{Body, Reply, Request, RequestCallbacks, RequestHandler, Server, Service};
 use ferrevent_sim::{Faults, World};
 use ground::{Ground, everywhere, settle};
 use talk::{Talk, undated};
@@ -182,6 +182,64 @@ fn a_server_is_down_when_all_answers_are_sent() {
         assert!(heard.len() > (most + 1) * (60 << 10));
         settle(&mut base);
         assert!(base.state::<Down>().is_some());
+    });
+}
+
+/// Sends parts for as long as anybody takes them.
+struct Endless;
+
+/// How many were asked for.
+struct Parts(usize);
+
+impl RequestHandler for Endless {
+    fn drained(&mut self, base: &mut Base, request: Request) {
+        let Parts(before) = base.remove_state().unwrap_or(Parts(0));
+        base.insert_state(Parts(before + 1));
+        let _ = request.part(base, "more\n");
+    }
+}
+
+#[test]
+fn an_answer_without_a_body_ends_with_its_head() {
+    everywhere(|ground| {
+        for (asked, code) in [(GET, 204), (GET, 304), ("HEAD / HTTP/1.1\r\n\r\n", 200)] {
+            let mut talk = Talk::new(ground, move |base, request| {
+                request.set_handler(base, Endless);
+                request.start(base, Reply::new(code)).unwrap();
+            });
+            let heard = talk.says([asked, "GET /ha"].concat());
+            // They would be asked for without an end, since none of them is ever sent.
+            assert!(talk.base.state::<Parts>().is_none(), "{code}");
+            assert!(heard.starts_with(&format!("HTTP/1.1 {code} ")), "{heard}");
+            assert!(heard.ends_with("\r\n\r\n"), "{heard}");
+            talk.far.finish();
+            settle(&mut talk.base);
+            assert_eq!(talk.connections(), 0, "{code}");
+        }
+    });
+}
+
+#[test]
+fn an_answer_without_a_body_waits_for_the_body_of_its_request() {
+    struct Eager;
+    impl Service for Eager {
+        fn head(&mut self, _: &mut Base, _: Request) -> Body {
+            Body::Stream
+        }
+        fn request(&mut self, base: &mut Base, request: Request) {
+            request.set_handler(base, Endless);
+            request.start(base, Reply::new(200)).unwrap();
+        }
+    }
+    everywhere(|ground| {
+        let mut talk = Talk::with_service(ground, Server::builder(), Eager);
+        let heard = talk.says("HEAD / HTTP/1.1\r\nContent-Length: 4\r\n\r\nab");
+        assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
+        assert!(talk.base.state::<Parts>().is_none_or(|parts| parts.0 == 1));
+        talk.says("cd");
+        // It is over, and the next one begins.
+        let heard = talk.says("HEAD / HTTP/1.1\r\n\r\n");
+        assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
     });
 }
 

@@ -176,6 +176,12 @@ impl Connection {
         };
     }
 
+    /// Whether an answer in parts has begun of which no part is sent, since it can have no body: one to `HEAD`, or whose
+    /// status says so. Its head is all of it.
+    pub fn is_without_parts(&self) -> bool {
+        matches!(self.phase, Phase::Replying(replying) if matches!(replying.framing, Framing::Nothing))
+    }
+
     fn plan(&self, reply: &Reply<'_>, given: &Given) -> Plan {
         let request = self.request();
         let method = request.map(|request| request.method());

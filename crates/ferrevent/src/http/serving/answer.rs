@@ -222,8 +222,12 @@ impl Request {
     }
 
     /// What was given may have been nothing that could be reported as sent.
-    fn tell_if_drained(self, base: &mut Base) {
+    pub(super) fn tell_if_drained(self, base: &mut Base) {
         if let Some(connection) = self.served(base) {
+            if connection.machine.is_without_parts() && !connection.is_all_sent() {
+                // One part after the other would be nothing. It ends with the request's body.
+                return;
+            }
             let bev = connection.bev;
             if bev.output_len(base) == Some(0) {
                 bev.trigger(base, Dirs::WRITE, true);

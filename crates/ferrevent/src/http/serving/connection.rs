@@ -100,6 +100,12 @@ impl Connection {
         (body, std::mem::replace(&mut self.handler, Seat::Empty))
     }
 
+    /// Whether there is nothing to come in an answer in parts, because it can have no body; what the client sends may be
+    /// awaited all the same.
+    pub(super) fn is_all_sent(&self) -> bool {
+        self.machine.is_without_parts() && !self.machine.wants_input()
+    }
+
     /// Whether nothing has come of any request.
     pub(super) fn is_fresh(&self) -> bool {
         self.number == 0

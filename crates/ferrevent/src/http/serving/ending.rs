@@ -97,6 +97,11 @@ impl ConnectionKey {
                 self.finish(base);
                 self.advance(base);
             }
+            // There would be no end of parts that nobody gets, not even once the client is gone.
+            (Phase::Replying, Some(_)) if connection.is_all_sent() => {
+                self.finish(base);
+                self.advance(base);
+            }
             (Phase::Replying, Some(request)) => {
                 request.with_handler(base, |handler, base| handler.drained(base, request));
             }
@@ -112,6 +117,8 @@ impl ConnectionKey {
             return;
         };
         connection.phase = Phase::Reading;
+        // An answer without a body may not have been ended by the program.
+        connection.machine.end(&mut Vec::new());
         connection.machine.set_limits(connection.settings.limits());
         let next = connection.machine.written();
         let (bev, lingers, ended) = (connection.bev, connection.lingers, connection.ended);

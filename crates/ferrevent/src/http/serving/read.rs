@@ -143,6 +143,9 @@ impl ConnectionKey {
                 request.with_handler(base, |handler, base| {
                     handler.complete(base, request);
                 });
+                if request.served(base).is_some_and(|it| it.is_all_sent()) {
+                    request.tell_if_drained(base);
+                }
             }
             Phase::Replied | Phase::Closing | Phase::Lingering | Phase::Failed => {}
         }

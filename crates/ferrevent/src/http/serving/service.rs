@@ -93,7 +93,8 @@ pub trait RequestHandler: Any {
     }
 
     /// The parts of the answer that were given are all with the system: time for the next one (the callback of
-    /// `evhttp_send_reply_chunk_with_cb`).
+    /// `evhttp_send_reply_chunk_with_cb`). An answer that can have no body, such as one to `HEAD`, ends with its head
+    /// instead, or with the body of its request.
     fn drained(&mut self, base: &mut Base, request: Request) {
         let _ = (base, request);
     }
