@@ -32,6 +32,7 @@ mod heap;
 mod lanes;
 mod looper;
 mod places;
+mod run;
 mod schedule;
 mod short;
 mod slots;

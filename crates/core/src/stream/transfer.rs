@@ -8,7 +8,7 @@ use crate::active::NO_NODE;
 use crate::base::{Core, Host, Item, StreamKey};
 use crate::driver::{Readiness, Received, Sent};
 use crate::flags::{Dirs, StreamEvent, Trigger};
-use crate::looper::Heard;
+use crate::run::Heard;
 
 /// The most that is read at a time where the user sets no limit: one busy peer must not keep the others waiting, and
 /// what was read should still be in the cache when it is sent on.
