@@ -87,6 +87,14 @@ impl<H: Host> Core<H> {
         once && self.free_stream(key)
     }
 
+    /// Frees it if it is to be freed at its end.
+    pub(super) fn free_ending(&mut self, key: StreamKey) {
+        let frees = self.ending_mut(key).is_some_and(|e| e.then == Then::Free);
+        if frees {
+            self.free_stream(key);
+        }
+    }
+
     /// The session was to tell its peer the end, as [`Io::EndSession`] said: so many bytes of that wait in it for room.
     /// `None`: that could not be done now, as the session is in use.
     pub fn handle_session_end(&mut self, key: StreamKey, outcome: Option<io::Result<usize>>) {

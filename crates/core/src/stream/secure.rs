@@ -286,11 +286,17 @@ impl<H: Host> Core<H> {
         self.set_suspended(lower, Side::Read, Suspend::ABOVE, !wanted);
     }
 
-    /// Lets go of everything that is kept until its output is sent: the base ends.
+    /// Lets go of everything that is kept, or to be freed, once its output is sent: the base ends.
     pub fn end_all_lingering(&mut self) {
         let keys: Vec<StreamKey> = self.streams.iter().map(|(key, _)| key).collect();
         for key in keys {
-            self.end_lingering(key);
+            // One that goes may take another one with it.
+            if self.streams.get(key).is_some() {
+                self.free_ending(key);
+            }
+            if self.streams.get(key).is_some() {
+                self.end_lingering(key);
+            }
         }
     }
 
