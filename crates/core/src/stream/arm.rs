@@ -6,6 +6,7 @@ use super::{Connecting, Side, Suspend};
 use crate::active::NO_NODE;
 use crate::base::{Core, Host, Item, StreamKey, TimerOwner};
 use crate::driver::Driver;
+use crate::flags::Dirs;
 use crate::users::User;
 
 impl<H: Host> Core<H> {
@@ -238,14 +239,16 @@ impl<H: Host> Core<H> {
             return Ok(());
         }
         // The hot path: where edges are trusted, the registration depends on nothing but what is watched.
-        let watched = [stream.half[0].watched, stream.half[1].watched];
+        let mut watched = Dirs::empty();
+        watched.set(Dirs::READ, stream.half[0].watched);
+        watched.set(Dirs::WRITE, stream.half[1].watched);
         let told = std::mem::replace(&mut stream.told, watched);
         let user = User::stream(key);
         if told == watched && stream.trusts_edges(edge) && self.fds.is_alone(fd, user) {
             return Ok(());
         }
         // A bufferevent that has never waited for anything stays out of the table.
-        if !(stream.half[0].watched || stream.half[1].watched || stream.half[1].armed) {
+        if watched.is_empty() && !stream.half[1].armed {
             return Ok(());
         }
         let added = self.fds.add_stream(fd, key);

@@ -52,7 +52,7 @@ impl<H: Host> Core<H> {
             in_again: false,
             in_unsent: false,
             listens: Listens::empty(),
-            told: [false; 2],
+            told: Dirs::empty(),
             deferred: Callbacks::NONE,
             deferred_queued: false,
             turn: Turn::Over,

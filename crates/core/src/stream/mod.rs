@@ -344,7 +344,7 @@ pub struct Stream<S> {
     /// Which of the three callbacks exist, so that what nobody hears is not queued.
     listens: Listens,
     /// Which directions were watched when the table heard of it last.
-    told: [bool; 2],
+    told: Dirs,
     deferred: Callbacks,
     deferred_queued: bool,
     /// Whose turn is next while deferred callbacks run.
@@ -362,6 +362,9 @@ bitflags! {
         const EVENT = 4;
     }
 }
+
+// There may be very many, and each is to take 800 bytes at most with all that the C library has for it.
+const _: () = assert!(size_of::<Stream<usize>>() <= 96);
 
 impl<S> Stream<S> {
     /// Its descriptor, or a negative number.
