@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use ferrevent_core::driver::Fd;
@@ -316,22 +317,28 @@ impl Base {
         };
         slot.key = fired.key;
         let Some(mut call) = slot.call.take() else {
-            // Its closure has panicked. Nobody would ever see to what made it fire, and the loop would spin.
-            event.free(self);
             return;
         };
         if slot.once {
             self.events.remove(event);
         }
         self.running = Some(event);
-        for _ in 0..fired.calls {
-            call(self, event, fired.what);
-            let done = !self.events.contains_key(event) || !self.core.still_running(fired.key);
-            if done || self.core.got_break() {
-                break;
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            for _ in 0..fired.calls {
+                call(self, event, fired.what);
+                let done = !self.events.contains_key(event) || !self.core.still_running(fired.key);
+                if done || self.core.got_break() {
+                    break;
+                }
             }
-        }
+        }));
         self.running = None;
+        if let Err(panic) = result {
+            // The event goes before its closure: that may own the descriptor, whose number the next file gets.
+            event.free(self);
+            drop(call);
+            resume_unwind(panic);
+        }
         if let Some(slot) = self.events.get_mut(event) {
             slot.call.put_back(call);
         }

@@ -2,6 +2,9 @@
 
 mod ground;
 
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -200,6 +203,30 @@ fn an_event_whose_closure_has_panicked_does_not_make_the_loop_spin() {
         assert_eq!(base.run().unwrap(), LoopEnd::Empty);
         assert!(!event.exists(&base));
     });
+}
+
+/// With what it owns, its descriptor goes, and the next file gets the number.
+#[test]
+fn an_event_whose_closure_has_panicked_is_gone_before_the_closure_is() {
+    let mut base = Base::new().unwrap();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    far.write_all(b"x").unwrap();
+    let (fd, what) = (near.as_raw_fd(), What::READ | What::PERSIST);
+    let event = Event::new(&mut base, &fd, what, move |_, _, _| {
+        let _ = &near;
+        panic!("on purpose");
+    });
+    event.add(&mut base, None).unwrap();
+    catch_unwind(AssertUnwindSafe(|| base.run())).unwrap_err();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let event = Event::new(&mut base, &near, What::READ, |base, _, what| {
+        note(base, format!("{what:?}"))
+    });
+    event.add(&mut base, Some(Duration::from_secs(5))).unwrap();
+    far.write_all(b"x").unwrap();
+    // Not until nothing is left: the first one would be.
+    base.run_once().unwrap();
+    assert_eq!(notes(&mut base), ["What(READ)"]);
 }
 
 #[test]
