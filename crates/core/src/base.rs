@@ -22,7 +22,8 @@ use crate::timer::Timers;
 use crate::users::User;
 
 new_key_type! {
-    /// Names an event while it is pending or active.
+    /// Names an event while it is pending or active. Where a function wants a cookie beside it, it must be the last key that the
+    /// event with that cookie was given.
     pub struct EventKey;
     /// Names a bufferevent until it is finalized.
     pub struct StreamKey;
@@ -48,8 +49,9 @@ pub trait Host {
         None
     }
 
-    /// Both parts of the event whose number this is, if that is the number of a place and the event has this cookie. In both,
-    /// the same blocks were put. It is the same as asking for each, in one go.
+    /// Both parts of the event with this cookie, if it has a place, and that has this number. In both, the same blocks were put.
+    /// The number is that of the [last](EventKey) key of this event, or one for which [`event_in`](Self::event_in) has just given
+    /// this cookie. It is the same as asking for each part, in one go.
     #[inline]
     fn parts_of<'a>(
         slots: &'a mut Self::Slots,

@@ -6,7 +6,7 @@
 //! for all cases, does the same.
 
 use crate::active::NO_NODE;
-use crate::arena::parts;
+use crate::arena::{index_of, parts};
 use crate::base::{Core, EventKey, Host, Item};
 use crate::event::EventSpec;
 use crate::flags::What;
@@ -18,12 +18,12 @@ impl<H: Host> Core<H> {
     /// Deletes an event that has nothing but a timeout, which runs ([`del_event_of`](Self::del_event_of)).
     #[inline(always)]
     pub fn del_timed(&mut self, key: EventKey, cookie: H::Event) -> bool {
-        let (index, version) = parts(key);
+        let number = index_of(key);
         let (places, timers) = (&mut self.events.places, &mut self.timers);
         let clocks = &mut timers.clocks.places;
-        let deleted = match H::parts_of(places, clocks, index as u32, cookie) {
+        let deleted = match H::parts_of(places, clocks, number, cookie) {
             Some((slot, clock)) => {
-                slot.has_version(version) && slot.leave_at_once(clock, &mut timers.schedule)
+                !slot.is_free() && slot.leave_at_once(clock, &mut timers.schedule)
             }
             None => self.del_timed_in_table(key, cookie),
         };
@@ -31,7 +31,7 @@ impl<H: Host> Core<H> {
             return false;
         }
         self.timed_only -= 1;
-        if self.run.running == Some(key) {
+        if self.run.running.map(index_of) == Some(number) {
             self.run.running = None;
         }
         true
@@ -65,18 +65,28 @@ impl<H: Host> Core<H> {
     /// ([`move_timeout`](Self::move_timeout)).
     #[inline(always)]
     pub fn move_timed(&mut self, key: EventKey, cookie: H::Event, timeout: u64) -> bool {
-        let timers = &mut self.timers;
-        let Some((number, slot, clock)) = own(&mut self.events, &mut timers.clocks, key, cookie)
-        else {
-            return false;
-        };
         let deadline = self.now.saturating_add(timeout);
-        let schedule = &mut timers.schedule;
-        if !slot.only_moves() || !schedule.postpone_at_once(clock, number, timeout, deadline) {
-            return false;
+        let timers = &mut self.timers;
+        match own(&mut self.events, &mut timers.clocks, key, cookie) {
+            Some((number, slot, clock)) => {
+                slot.move_at_once(clock, &mut timers.schedule, number, timeout, deadline)
+            }
+            None => false,
         }
-        slot.repeat(clock, timeout);
-        true
+    }
+
+    /// As [`move_timed`](Self::move_timed), if the event has a [`Place`](crate::Place).
+    #[inline(always)]
+    pub fn move_placed(&mut self, key: EventKey, cookie: H::Event, timeout: u64) -> bool {
+        let (number, timers) = (index_of(key), &mut self.timers);
+        let (places, clocks) = (&mut self.events.places, &mut timers.clocks.places);
+        let deadline = self.now.saturating_add(timeout);
+        match H::parts_of(places, clocks, number, cookie) {
+            Some((slot, clock)) if !slot.is_free() => {
+                slot.move_at_once(clock, &mut timers.schedule, number, timeout, deadline)
+            }
+            _ => false,
+        }
     }
 
     /// Adds an event that has nothing but a timeout, and is neither pending nor active ([`add_event`](Self::add_event)). Returns
@@ -145,18 +155,15 @@ fn own<'a, H: Host>(
 ) -> Option<(u32, &'a mut Slot, &'a mut Clock)> {
     let (index, version) = parts(key);
     let number = index as u32;
-    let parts = H::parts_of(&mut events.places, &mut clocks.places, number, cookie);
-    let (slot, clock) = match parts {
-        Some(parts) => parts,
+    match H::parts_of(&mut events.places, &mut clocks.places, number, cookie) {
+        Some((slot, clock)) => (!slot.is_free()).then_some((number, slot, clock)),
         None => {
             let known = events.table.get_mut(index)?;
-            if known.cookie != cookie {
-                return None;
-            }
-            (&mut known.slot, clocks.events.get_mut(index)?)
+            let clock = clocks.events.get_mut(index)?;
+            let own = known.cookie == cookie && known.slot.has_version(version);
+            own.then_some((number, &mut known.slot, clock))
         }
-    };
-    slot.has_version(version).then_some((number, slot, clock))
+    }
 }
 
 /// A slot and a clock for an event that is neither pending nor active; with their number.
@@ -185,6 +192,23 @@ impl Slot {
         }
         self.leave();
         schedule.stop(clock);
+        true
+    }
+
+    /// Moves the clock, if there is nothing else to do.
+    #[inline(always)]
+    fn move_at_once(
+        &mut self,
+        clock: &mut Clock,
+        schedule: &mut Schedule,
+        number: u32,
+        timeout: u64,
+        deadline: u64,
+    ) -> bool {
+        if !self.only_moves() || !schedule.postpone_at_once(clock, number, timeout, deadline) {
+            return false;
+        }
+        self.repeat(clock, timeout);
         true
     }
 

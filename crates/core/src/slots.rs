@@ -355,8 +355,8 @@ impl Slot {
     /// Whether adding it with a timeout moves its deadline, and does nothing else.
     #[inline]
     pub(crate) fn only_moves(&self) -> bool {
-        let waits = self.state.contains(Standing::INSERTED)
-            || !self.what().intersects(What::IO | What::SIGNAL);
+        let waits = !self.what().intersects(What::IO | What::SIGNAL)
+            || self.state.contains(Standing::INSERTED);
         waits && self.state.contains(Standing::TIMED) && self.node == NO_NODE
     }
 

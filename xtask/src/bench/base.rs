@@ -248,6 +248,7 @@ fn title(row: &str) -> &str {
         "timer_re_add" => "timer: add again, at random",
         "timer_push_back" => "timer: push back",
         "timer_del" => "timer: delete",
+        "timer_del_pushed" => "timer: delete, all pushed back before",
         "timer_fire" => "timer: fire",
         "pair" => "a message of 64 bytes through a pair, four on their way",
         "filter" => "the same, with a filter at the receiving end",

@@ -1,9 +1,11 @@
 //! A base without locks whose loop runs in one thread while another uses it: noticed, and refused.
 //!
 //! In libevent this ends, sooner or later, in a list that goes in a circle or in an assertion (its issues 309, 1066, 1127
-//! and 1761).
+//! and 1761). What is asked for that is also what [makes calls cheap](event_base::clear).
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::arch::asm;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use super::{Inner, event_base, this_thread};
 use crate::{debug, log};
@@ -36,6 +38,28 @@ impl Lone {
     }
 }
 
+/// The base that an event is guessed to belong to: the first one whose loop began, until it is freed. It is written to so rarely
+/// that it costs other threads nothing.
+static EXPECTED: AtomicPtr<event_base> = AtomicPtr::new(ptr::null_mut());
+
+/// The base that an event says it has, known before the event has said so.
+///
+/// With very many events, each call waits for the memory of its own. What it then reads and writes in the base would wait too,
+/// and so would all that later calls, which the processor has begun meanwhile, do there. Of a guess that is compared with the event's
+/// base it has only to find out later that it was right. With 10^6 timers that is a quarter of what it takes to add or delete one.
+#[inline(always)]
+pub(crate) fn foretold(base: *mut event_base) -> *mut event_base {
+    let mut expected = EXPECTED.load(Ordering::Relaxed);
+    if base != expected {
+        return base;
+    }
+    // SAFETY: there is no instruction. The compiler does not see any more that it could take the one for the other.
+    unsafe {
+        asm!("/* {0} */", inout(reg) expected, options(pure, readonly, nostack, preserves_flags));
+    }
+    expected
+}
+
 impl event_base {
     /// This thread runs the loop from now on, or [none](NO_THREAD) does.
     ///
@@ -44,6 +68,9 @@ impl event_base {
     pub(super) unsafe fn note_looper(this: *mut Self, thread: libc::pthread_t) {
         // SAFETY: by this function's contract.
         let base = unsafe { &*this };
+        if EXPECTED.load(Ordering::Relaxed).is_null() {
+            EXPECTED.store(this, Ordering::Relaxed);
+        }
         base.lone.looper.store(thread, Ordering::Relaxed);
         if base.lone.clear_for.load(Ordering::Relaxed) != NO_THREAD {
             let clear_for = if thread == NO_THREAD {
@@ -84,6 +111,9 @@ impl event_base {
     pub(super) unsafe fn obstruct(this: *mut Self) {
         // SAFETY: by this function's contract.
         unsafe { (*this).lone.clear_for.store(NO_THREAD, Ordering::Relaxed) };
+        if EXPECTED.load(Ordering::Relaxed) == this {
+            EXPECTED.store(ptr::null_mut(), Ordering::Relaxed);
+        }
     }
 
     /// Whether the loop of a base without locks runs in another thread.

@@ -35,6 +35,7 @@ use crate::event::{Block, InBlocks, Once};
 use crate::lock::Leaf;
 use crate::log;
 use lone::Lone;
+pub(crate) use lone::foretold;
 use stock::{Returned, Stock};
 
 pub use control::*;
@@ -69,7 +70,9 @@ impl Host for CHost {
         number: u32,
         cookie: Self::Event,
     ) -> Option<(&'a mut Slot, &'a mut Clock)> {
-        slots.with_clocks(clocks, number, cookie.0)
+        // SAFETY: whoever gives the core a cookie gives it an initialised event, and the key that is in it; the number is that
+        // key's, or `event_in` has just named the event.
+        unsafe { slots.with_clocks(clocks, number, cookie.0) }
     }
 }
 

@@ -11,6 +11,7 @@ use std::ptr::{self, NonNull};
 
 use ferrevent_core::{BLOCK, Clock, Place, Places, Slot};
 
+use super::Mark;
 use super::slab::Slabs;
 use crate::abi::event;
 
@@ -108,22 +109,29 @@ impl<T> InBlocks<T> {
 }
 
 impl InBlocks<Slot> {
-    /// The slot and the clock of `ev`, if that is the event with this number. `clocks` are those of the same base.
+    /// The slot and the clock of `ev`, if it is in a block: in that of this number. `clocks` are those of the same base.
+    ///
+    /// The table of blocks is not asked. A key with the number of a place is only written into an event that the table has at
+    /// that place, and goes when the event is idle, before its block can be taken away. In memory that is no part of a block it
+    /// could only be as a copy, and then `mark` is one too, which says something else wherever it is copied to.
+    ///
+    /// # Safety
+    /// `ev` is initialised. The number is that of the key in it, which the base of these blocks has given, or that for which
+    /// [`event`](Self::event) has just returned it.
     #[inline(always)]
-    pub(crate) fn with_clocks<'a>(
+    pub(crate) unsafe fn with_clocks<'a>(
         &'a mut self,
         _clocks: &'a mut InBlocks<Clock>,
         number: u32,
         ev: *mut event,
     ) -> Option<(&'a mut Slot, &'a mut Clock)> {
-        let block = *self.blocks.get(Place::block_of(number) as usize)?;
-        // Where a block has been taken away, the result is not the address of anything.
-        if block.wrapping_add((number % BLOCK) as usize) != ev {
-            return None;
+        // SAFETY: it is initialised. If it is in a block, that stays until it is taken away, and any bytes are a slot, and a clock. A
+        // block is of one base, whose only references to slots and to clocks are `self`'s and `clocks`', both borrowed.
+        unsafe {
+            let head = &(*ev).ev_evcallback;
+            let is_there = head.mark == Mark::InBlock.of(ev) && head.place == number;
+            is_there.then(|| (&mut (*ev).slot, &mut (*ev).clock))
         }
-        // SAFETY: it is in the block: the memory is initialised, and stays until that is taken away. Any bytes are a slot, and a
-        // clock. A block is of one base, whose only references to slots and to clocks are `self`'s and `clocks`', both borrowed.
-        unsafe { Some((&mut (*ev).slot, &mut (*ev).clock)) }
     }
 }
 

@@ -22,7 +22,7 @@ use ferrevent_core::{EventSpec, Fired, Standing, What};
 use libc::timeval;
 
 use crate::abi::{event, evutil_socket_t};
-use crate::base::{Address, Inner, event_base, key_of};
+use crate::base::{Address, Inner, event_base, foretold, key_of};
 use crate::{log, shared_timeout};
 
 pub use assign::*;
@@ -39,7 +39,7 @@ const EVLIST_ACTIVE: c_short = 0x08;
 pub(crate) const EVLIST_FINALIZING: c_short = 0x40;
 const EVLIST_INIT: c_short = 0x80;
 
-/// What the memory of a struct is, which it says itself. Nothing depends on it that could do harm if it were wrong: a
+/// What the memory of a struct is, which it says itself. Nothing depends on it alone that could do harm if it were wrong: a
 /// struct may be copied, and memory that was a struct be used for something else.
 #[derive(Clone, Copy)]
 enum Mark {
@@ -54,10 +54,11 @@ enum Mark {
 }
 
 impl Mark {
-    /// As the struct says it. A copy of the struct says something else.
-    #[inline]
+    /// As the struct says it. A copy of the struct says something else: it is aligned, as this is. The number is one that an
+    /// instruction can add at once, and far from any part of the struct.
+    #[inline(always)]
     fn of(self, ev: *const event) -> u64 {
-        0x6665_7272_6576_0000 ^ (ev.addr() as u64) << 4 ^ self as u64
+        (ev.addr() as u64).wrapping_add(0x6665_7270 + self as u64)
     }
 }
 
@@ -99,6 +100,13 @@ fn short_nanoseconds(tv: &timeval) -> Option<u64> {
     let (seconds, micros) = (tv.tv_sec as u64, shared_timeout::micros(tv) as u64);
     // Negative numbers are large ones here.
     ((seconds | micros) >> 32 == 0).then(|| seconds * 1_000_000_000 + micros * 1000)
+}
+
+/// As [`short_nanoseconds`], unless the `timeval` may be [marked](shared_timeout).
+#[inline(always)]
+fn plain_nanoseconds(tv: &timeval) -> Option<u64> {
+    let (seconds, micros) = (tv.tv_sec as u64, tv.tv_usec as u64);
+    ((seconds >> 12 | micros) >> 20 == 0).then(|| seconds * 1_000_000_000 + micros * 1000)
 }
 
 #[cold]
@@ -228,7 +236,7 @@ unsafe fn clear_base_of<'a>(ev: *mut event) -> Option<&'a mut Inner> {
         if base.is_null() {
             return None;
         }
-        event_base::clear(base)
+        event_base::clear(foretold(base))
     }
 }
 

@@ -9,7 +9,8 @@ use libc::timeval;
 
 use super::{
     EVLIST_ACTIVE, EVLIST_INIT, EVLIST_TIMEOUT, base_of, clear_base_of, is_finalizing, known_key,
-    may_be_known, nanoseconds, note, short_nanoseconds, spec_of, tell_no_base, timeval_of,
+    may_be_known, nanoseconds, note, plain_nanoseconds, short_nanoseconds, spec_of, tell_no_base,
+    timeval_of,
 };
 use crate::abi::event;
 use crate::base::{Address, Inner, event_base, key_of, wait_for_callback};
@@ -27,9 +28,6 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
             return add(ev, tv);
         };
         match (key_of((*ev).ev_evcallback.key), tv.as_ref()) {
-            (Some(key), Some(timeout)) if inner.core.shares_timeouts() => {
-                move_shared(ev, timeout, inner, key)
-            }
             (Some(key), Some(timeout)) => move_at_once(ev, timeout, inner, key),
             (Some(key), None) if inner.core.waits(key, Address(ev)) => 0,
             (None, Some(timeout)) => start_at_once(ev, timeout, inner),
@@ -38,38 +36,34 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
     }
 }
 
-/// The short way for a timeout that runs. It is a function of its own, and so are its likes, so that none needs the registers of
-/// all.
+/// The short way for a timeout that runs, of an event in a block, in a base without common timeouts. It is a function of its own,
+/// and so are its likes, so that none needs the registers of all.
 #[inline(never)]
 unsafe fn move_at_once(ev: *mut event, tv: &timeval, inner: &mut Inner, key: EventKey) -> c_int {
-    // SAFETY: as `event_add`.
-    unsafe {
-        if inner.core.shares_timeouts() || !moved(ev, tv, inner, key) {
-            add(ev, tv)
-        } else {
-            0
-        }
+    if !inner.core.shares_timeouts()
+        && inner.core.has_pass_time()
+        && let Some(timeout) = plain_nanoseconds(tv)
+        && inner.core.move_placed(key, Address(ev), timeout)
+    {
+        return 0;
     }
+    // SAFETY: as `event_add`.
+    unsafe { move_or_add(ev, tv, inner) }
 }
 
-/// The same in a base with common timeouts.
+/// The same for any event and any base.
 #[inline(never)]
-unsafe fn move_shared(ev: *mut event, tv: &timeval, inner: &mut Inner, key: EventKey) -> c_int {
+unsafe fn move_or_add(ev: *mut event, tv: &timeval, inner: &mut Inner) -> c_int {
     // SAFETY: as `event_add`.
     unsafe {
-        if moved(ev, tv, inner, key) {
-            0
-        } else {
-            add(ev, tv)
+        if let Some(key) = key_of((*ev).ev_evcallback.key)
+            && let Some(timeout) = timeout_at_once(ev, tv, inner)
+            && inner.core.move_timed(key, Address(ev), timeout)
+        {
+            return 0;
         }
+        add(ev, tv)
     }
-}
-
-#[inline(always)]
-unsafe fn moved(ev: *mut event, tv: &timeval, inner: &mut Inner, key: EventKey) -> bool {
-    // SAFETY: as `event_add`.
-    let timeout = unsafe { timeout_at_once(ev, tv, inner) };
-    timeout.is_some_and(|timeout| inner.core.move_timed(key, Address(ev), timeout))
 }
 
 /// The short way for an event that is not added.
