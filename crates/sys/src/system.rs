@@ -202,6 +202,17 @@ macro_rules! dispatch {
     };
 }
 
+impl System {
+    #[inline(never)]
+    fn wait_otherwise(
+        &mut self,
+        timeout: Option<Duration>,
+        ready: &mut Vec<Ready>,
+    ) -> io::Result<()> {
+        dispatch!(self, driver => driver.wait(timeout, ready))
+    }
+}
+
 impl Driver for System {
     fn name(&self) -> &'static str {
         dispatch!(self, driver => driver.name())
@@ -243,7 +254,12 @@ impl Driver for System {
         dispatch!(self, driver => driver.reset())
     }
 
+    /// Inlined, so that the usual method is called at once.
+    #[inline]
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        dispatch!(self, driver => driver.wait(timeout, ready))
+        match self {
+            Self::Epoll(driver) => driver.wait(timeout, ready),
+            other => other.wait_otherwise(timeout, ready),
+        }
     }
 }
