@@ -569,6 +569,54 @@ fn a_body_can_be_refused_before_it_is_sent() {
 }
 
 #[test]
+fn a_refusal_that_is_none_leaves_the_body_wanted() {
+    /// Tries to answer with what is no answer.
+    fn tries(base: &mut Base, request: Request) {
+        let bad = Reply::new(403).field("X", "a\r\nb");
+        let refused = request.reply(base, bad);
+        assert!(matches!(refused, Err(Error::Head(BadHead::Field))));
+        let refused = request.start(base, Reply::new(20));
+        assert!(matches!(refused, Err(Error::Head(BadHead::Code))));
+        let refused = request.upgrade(base, Reply::new(101)).map(drop);
+        assert!(matches!(refused, Err(Error::Head(BadHead::NotNow))));
+        assert_eq!(request.is_answered(base), Some(false));
+    }
+    struct Clumsy;
+    impl Service for Clumsy {
+        fn head(&mut self, base: &mut Base, request: Request) -> Body {
+            tries(base, request);
+            Body::Collect
+        }
+        fn request(&mut self, base: &mut Base, request: Request) {
+            echo(base, request);
+        }
+    }
+    struct Later;
+    impl Service for Later {
+        fn head(&mut self, _: &mut Base, _: Request) -> Body {
+            Body::Stream
+        }
+        fn request(&mut self, base: &mut Base, request: Request) {
+            tries(base, request);
+            let handler = RequestCallbacks::new().complete(echo);
+            request.set_handler(base, handler);
+        }
+    }
+    everywhere(|ground| {
+        for streams in [false, true] {
+            let mut talk = match streams {
+                true => Talk::with_service(ground, Server::builder(), Later),
+                false => Talk::with_service(ground, Server::builder(), Clumsy),
+            };
+            for _ in 0..2 {
+                assert_eq!(talk.says(EXPECTING), "HTTP/1.1 100 Continue\r\n\r\n");
+                assert_eq!(undated(&talk.says("abc")), ok("PUT /\nabc"));
+            }
+        }
+    });
+}
+
+#[test]
 fn without_a_body_an_early_answer_is_one_as_any_other() {
     everywhere(|ground| {
         let mut talk = Talk::with_service(ground, Server::builder(), Refuses);

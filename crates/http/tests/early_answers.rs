@@ -5,7 +5,7 @@
     reason = "a test that fails by unwrap says where it failed"
 )]
 
-use ferrevent_http::server::{Connection, Next, Reply, ReplyBody};
+use ferrevent_http::server::{Connection, Next, Reply, ReplyBody, Sends};
 use ferrevent_http::{BadHead, Left, Limits, Step};
 
 const PUT: &str = "PUT / HTTP/1.1\r\nContent-Length: 4\r\n\r\n";
@@ -115,6 +115,29 @@ fn who_was_not_told_to_continue_is_not_told_any_more() {
     assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
     connection.end(&mut Vec::new());
     assert_eq!(connection.written(), Next::Close);
+}
+
+#[test]
+fn an_early_answer_that_is_refused_changes_nothing() {
+    let expecting = "PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";
+    let mut connection = Connection::new();
+    let mut out = Vec::new();
+    let usual = Reply::default();
+    let early = connection.reply_early(&usual, [].into_iter(), &mut out);
+    assert_eq!(early, Err(BadHead::NotNow));
+    assert_eq!(connection.read(&mut expecting.as_bytes()), Ok(Step::Head));
+    let field = [(&b"X"[..], &b"a\r\nb"[..])];
+    let refused = connection.reply_early(&usual, field.into_iter(), &mut out);
+    assert_eq!(refused, Err(BadHead::Field));
+    let bad = Reply { code: 20, ..usual };
+    let refused = connection.reply_early(&bad, [].into_iter(), &mut out);
+    assert_eq!(refused, Err(BadHead::Code));
+    assert_eq!(out, b"");
+    assert_eq!(connection.read(&mut &b""[..]), Ok(Step::Continue));
+    assert_eq!(connection.read(&mut &b"body"[..]), Ok(Step::Body(4)));
+    let sends = connection.reply_early(&usual, [].into_iter(), &mut out);
+    assert_eq!(sends, Ok(Sends::Body(0)));
+    assert!(!out.windows(5).any(|at| at == b"close"), "it has all come");
 }
 
 #[test]

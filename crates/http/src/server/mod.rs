@@ -145,15 +145,18 @@ impl Connection {
     /// Returns whether there is a body still to come; if not, the request is complete, and there is no
     /// [`Step::Complete`] of it any more.
     pub fn answer_early(&mut self) -> bool {
-        if matches!(self.phase, Phase::Reading) && self.reader.is_past_head() {
-            if self.refused.is_none() {
-                self.phase = Phase::Owed;
-                self.ahead = !self.reader.is_at_end();
-                self.keep &= !self.expects;
-            }
+        if self.may_answer_early() {
+            self.phase = Phase::Owed;
+            self.ahead = !self.reader.is_at_end();
+            self.keep &= !self.expects;
             self.expects = false;
         }
         self.ahead
+    }
+
+    /// Who is refused is asked nothing ([`judge_head`](Self::judge_head)), and answered when the body is out of the way.
+    fn may_answer_early(&self) -> bool {
+        matches!(self.phase, Phase::Reading) && self.reader.is_past_head() && self.refused.is_none()
     }
 
     /// Takes no request after this one, or none at all if none is being read: its answer says that the connection ends.

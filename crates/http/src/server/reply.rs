@@ -103,19 +103,42 @@ impl Connection {
         if !matches!(self.phase, Phase::Owed) {
             return Err(BadHead::NotNow);
         }
-        if !(100..=999).contains(&reply.code) {
-            return Err(BadHead::Code);
+        let given = judge(reply, fields.clone())?;
+        Ok(self.write(reply, &given, fields, out))
+    }
+
+    /// As [`reply`](Self::reply), also before the request is complete: [`answer_early`](Self::answer_early) comes with it,
+    /// unless the answer is refused. Then whoever waits for `100 Continue` still gets it.
+    ///
+    /// # Errors
+    /// Those of [`reply`](Self::reply). Nothing has changed then.
+    pub fn reply_early<'f>(
+        &mut self,
+        reply: &Reply<'_>,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
+        out: &mut Vec<u8>,
+    ) -> Result<Sends, BadHead> {
+        if !matches!(self.phase, Phase::Owed) && !self.may_answer_early() {
+            return Err(BadHead::NotNow);
         }
-        let given = Given::of(fields.clone())?;
-        if !reply.content_type.is_none_or(header::is_value) {
-            return Err(BadHead::Field);
-        }
-        let plan = self.plan(reply, &given);
+        let given = judge(reply, fields.clone())?;
+        self.answer_early();
+        Ok(self.write(reply, &given, fields, out))
+    }
+
+    fn write<'f>(
+        &mut self,
+        reply: &Reply<'_>,
+        given: &Given,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+        out: &mut Vec<u8>,
+    ) -> Sends {
+        let plan = self.plan(reply, given);
         if self.date.unix_seconds() != reply.date {
             self.date = Date::new(reply.date);
         }
-        self.write_head(reply, &given, &plan, fields, out);
-        Ok(match reply.body {
+        self.write_head(reply, given, &plan, fields, out);
+        match reply.body {
             ReplyBody::Whole(_) => {
                 self.phase = Phase::Replied { close: plan.close };
                 Sends::Body(plan.sends)
@@ -127,7 +150,7 @@ impl Connection {
                 });
                 Sends::Parts
             }
-        })
+        }
     }
 
     /// A part of the answer, of `len` bytes: appends to `out` what is to be sent before it (`evhttp_send_reply_chunk`).
@@ -260,6 +283,22 @@ impl Connection {
         plan.write_own(reply, given, &self.date, out);
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// What the program's fields say, if there can be such an answer.
+fn judge<'f>(
+    reply: &Reply<'_>,
+    fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+) -> Result<Given, BadHead> {
+    if !(100..=999).contains(&reply.code) {
+        return Err(BadHead::Code);
+    }
+    let given = Given::of(fields)?;
+    let content_type = reply.content_type;
+    content_type
+        .is_none_or(header::is_value)
+        .then_some(given)
+        .ok_or(BadHead::Field)
 }
 
 fn is_interim(code: u16) -> bool {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use ferrevent_core::Dirs;
 use ferrevent_core::buffer::Buffer;
 use ferrevent_http::server::{self, ReplyBody, Sends};
-use ferrevent_http::{BadHead, Method};
+use ferrevent_http::{BadHead, Left, Method};
 
 use super::connection::Phase;
 use super::{ConnectionKey, Reply, Request};
@@ -121,7 +121,7 @@ impl Request {
         if reply.code != 101 && !connects {
             return Err(BadHead::Code.into());
         }
-        if connection.machine.answer_early() {
+        if connection.machine.left() != Left::Bytes(0) {
             return Err(BadHead::NotNow.into());
         }
         self.write_whole(base, &mut reply)?;
@@ -187,12 +187,11 @@ impl Request {
             content_type: connection.settings.content_type.as_deref(),
             version: None,
         };
-        connection.machine.answer_early();
         connection.out.clear();
         let fields = reply.fields.iter();
         let sends = connection
             .machine
-            .reply(&head, fields, &mut connection.out)?;
+            .reply_early(&head, fields, &mut connection.out)?;
         output.append(&connection.out)?;
         Ok(sends)
     }

@@ -110,10 +110,6 @@ impl ConnectionKey {
         if connection.phase != Phase::Reading {
             return;
         }
-        if !connection.machine.wants_input() {
-            // An answer that was none has made it complete.
-            return self.complete(base);
-        }
         match body {
             Some(Body::Stream) => {
                 connection.streams = true;
