@@ -53,6 +53,9 @@ pub enum Error {
     /// The bufferevent below carries a stage already, or too many stand on each other.
     #[error("the bufferevent below cannot carry another one")]
     Layered,
+    /// An HTTP server has the bufferevent already.
+    #[error("an HTTP server serves it already")]
+    Served,
     /// A rate of nothing, a burst below the rate, or a tick below a millisecond.
     #[error("no rate limit")]
     RateLimit,

@@ -214,6 +214,65 @@ fn what_cannot_be_served_is_refused() {
     });
 }
 
+#[test]
+fn what_is_served_already_is_not_served_twice() {
+    everywhere(|ground| {
+        let mut base = ground.base();
+        let server = Server::new(&mut base, |base, request| {
+            // Also while its own handler runs.
+            let server = request.server(base).unwrap();
+            let bev = base.bufferevents().next().unwrap();
+            let refused = server.serve(base, bev, None);
+            assert!(matches!(refused, Err(Error::Served)));
+            echo(base, request);
+        });
+        let other = Server::new(&mut base, |_, _| panic!("it has nobody to serve"));
+        let (bev, far) = ground.pair(&mut base);
+        server.serve(&mut base, bev, None).unwrap();
+        far.send(b"GET /half HT");
+        settle(&mut base);
+        for server in [server, other] {
+            let refused = server.serve(&mut base, bev, None);
+            assert!(matches!(refused, Err(Error::Served)));
+        }
+        // Nothing of the first one is lost.
+        far.send([&b"TP/1.1\r\n\r\n"[..], GET.as_bytes()].concat().as_slice());
+        let mut heard = Vec::new();
+        for _ in 0..5 {
+            settle(&mut base);
+            heard.extend(far.receive());
+        }
+        let heard = String::from_utf8(heard).unwrap();
+        assert_eq!(undated(&heard), [ok("GET /half\n"), ok("GET /\n")].concat());
+        assert_eq!(server.connections_len(&base), Some(1));
+        assert_eq!(other.connections_len(&base), Some(0));
+        assert!(other.free(&mut base) && bev.exists(&base));
+        far.finish();
+        settle(&mut base);
+        assert_eq!(server.connections_len(&base), Some(0));
+        assert_eq!(base.pending_len(), 0);
+    });
+}
+
+#[test]
+fn what_a_server_has_given_out_can_be_served_again() {
+    everywhere(|ground| {
+        let mut talk = Talk::new(ground, |base, request| {
+            let server = request.server(base).unwrap();
+            if request.target(base) == Some(b"/up") {
+                let bev = request.upgrade(base, Reply::new(101)).unwrap();
+                return server.serve(base, bev, None).unwrap();
+            }
+            echo(base, request);
+        });
+        let up = "GET /up HTTP/1.1\r\n\r\n";
+        let heard = talk.says([up, GET].concat());
+        assert!(heard.starts_with("HTTP/1.1 101 "), "{heard}");
+        assert!(undated(&heard).ends_with(&ok("GET /\n")), "{heard}");
+        assert_eq!(talk.connections(), 1);
+    });
+}
+
 // ---- Limits ----
 
 #[test]

@@ -153,6 +153,9 @@ impl Server {
         if !bev.exists(base) {
             return Err(Error::Stale);
         }
+        if base.serving.served.contains_key(bev) {
+            return Err(Error::Served);
+        }
         bev.set_timeouts(base, None, settings.write_timeout);
         bev.enable(base, Dirs::READ | Dirs::WRITE)?;
         let key = base.serving.connections.insert(Connection {
@@ -179,6 +182,7 @@ impl Server {
             base.serving.connections.remove(key);
             return Err(Error::Layered);
         }
+        base.serving.served.insert(bev, ());
         let timer = Event::timer(base, move |base, _| key.deadline_may_be_over(base));
         if let Some(connection) = base.serving.connections.get_mut(key) {
             connection.timer = timer;

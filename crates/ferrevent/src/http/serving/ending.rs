@@ -203,6 +203,7 @@ impl ConnectionKey {
         let Some(connection) = base.serving.connections.remove(self) else {
             return;
         };
+        base.serving.served.remove(connection.bev);
         connection.timer.free(base);
         connection.server.connection_went(base);
         // The request's handler, of the program's code, at last.

@@ -31,7 +31,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use ferrevent_core::arena::Arena;
-use slotmap::{SlotMap, new_key_type};
+use slotmap::{SecondaryMap, SlotMap, new_key_type};
 
 pub use self::builder::ServerBuilder;
 use self::builder::Settings;
@@ -65,6 +65,8 @@ new_key_type! {
 pub(crate) struct Serving {
     servers: SlotMap<Server, ServerSlot>,
     connections: Arena<ConnectionKey, Connection>,
+    /// The bufferevents of the connections.
+    served: SecondaryMap<BufferEvent, ()>,
 }
 
 struct ServerSlot {
@@ -154,8 +156,9 @@ impl Server {
     /// TLS is yours to put on it before; the server's `ServerBuilder::tls` is for what it has accepted itself.
     ///
     /// # Errors
-    /// [`Error::Stale`] if either does not exist, or the server is shutting down; [`Error::Layered`] if another one stands
-    /// over it; [`Error::Io`] when the kernel refuses to watch the socket.
+    /// [`Error::Stale`] if either does not exist, or the server is shutting down; [`Error::Served`] if this server or
+    /// another one has it already, which goes on as before; [`Error::Layered`] if another one stands over it; [`Error::Io`]
+    /// when the kernel refuses to watch the socket.
     pub fn serve(self, base: &mut Base, bev: BufferEvent, peer: Option<SocketAddr>) -> Result<()> {
         self.check_open(base)?;
         self.take(base, bev, peer)
