@@ -72,7 +72,7 @@ static inline void answer_byte(evutil_socket_t fd, short what, void *arg) {
 
 /* A text with so many letters behind it, all at once. */
 static inline void send_letters(int fd, const char *text, size_t letters) {
-    char data[1024];
+    char data[4096];
     size_t length = strlen(text);
     CHECK(length + letters <= sizeof data);
     memcpy(data, text, length);

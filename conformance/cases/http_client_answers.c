@@ -175,6 +175,21 @@ CASE_DIFFERS(http_client_interim_answers, "K", "those that are not final are non
     answer_each(answers, COUNT(answers));
 }
 
+#define TEN(text) text text text text text text text text text text
+#define CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
+#define HUNDRED_CONTINUE TEN(TEN(CONTINUE))
+
+CASE(http_client_many_interim_answers) /* a hundred are taken */ {
+    static const struct answer answers[] = {{.text = HUNDRED_CONTINUE EMPTY},
+                                            {.text = HUNDRED_CONTINUE EMPTY}};
+    answer_each(answers, COUNT(answers));
+}
+
+CASE_DIFFERS(http_client_too_many_interim_answers, "K", "no more than a hundred are taken") {
+    static const struct answer answers[] = {{.text = HUNDRED_CONTINUE CONTINUE EMPTY}};
+    answer_each(answers, COUNT(answers));
+}
+
 /* Libevent's fixed releases drop the trailer too. */
 CASE_DIFFERS(http_client_trailers, "CVE-2026-63379", "what follows the chunks is no header") {
     static const struct answer answers[] = {

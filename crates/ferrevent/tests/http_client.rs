@@ -497,6 +497,37 @@ fn answers_that_are_none_are_not_believed() {
     }
 }
 
+#[test]
+fn answers_that_are_not_the_final_one_come_to_an_end() {
+    for (limit, interim, expected) in [
+        (None, 100, "200 1"),
+        (None, 101, "TooManyInterim"),
+        (Some(1), 1, "200 1"),
+        (Some(1), 2, "TooManyInterim"),
+        (Some(0), 1, "TooManyInterim"),
+    ] {
+        let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(interim);
+        // A server that goes on with them for ever is not waited for.
+        let answer = match expected {
+            "200 1" => interim + OK,
+            _ => interim,
+        };
+        let (url, server) = script(vec![vec![answer.leak()]]);
+        let mut base = Base::new().unwrap();
+        let builder = match limit {
+            Some(limit) => Client::builder().max_interim(limit),
+            None => Client::builder(),
+        };
+        let client = builder.build(&mut base, url).unwrap();
+        client.request(&mut base, Ask::get("/"), told).unwrap();
+        run_until(&mut base, 1);
+        assert_eq!(notes(&mut base), [expected]);
+        client.free(&mut base);
+        base.run_nonblocking().unwrap();
+        server.join().unwrap();
+    }
+}
+
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
 
 #[test]

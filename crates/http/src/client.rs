@@ -34,10 +34,13 @@ use crate::{Method, header, status};
 /// assert_eq!(connection.finish(&input, true), Next::Request);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Connection {
     reader: Reader,
     limits: Limits,
+    /// How many answers that are not the final one are still taken for this request, and for each.
+    interim_left: u32,
+    max_interim: u32,
     phase: Phase,
     /// Of the request.
     method: Option<Method>,
@@ -52,6 +55,11 @@ pub struct Connection {
     /// What follows is no HTTP, or at least not ours.
     tunnel: bool,
 }
+
+/// How many answers that are not the final one (`100 Continue`, `103 Early Hints` and their like) are taken for one
+/// request if nothing else is [set](Connection::set_max_interim). A server that sends them for ever would keep its client
+/// busy, and keep every limit of silence from coming.
+pub const MOST_INTERIM: u32 = 100;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
@@ -122,10 +130,33 @@ impl From<BadMessage> for Error {
     }
 }
 
+impl Default for Connection {
+    fn default() -> Self {
+        Self {
+            reader: Reader::default(),
+            limits: Limits::default(),
+            interim_left: 0,
+            max_interim: MOST_INTERIM,
+            phase: Phase::Idle,
+            method: None,
+            keep: false,
+            told_to_close: false,
+            holds_body: false,
+            interim: false,
+            tunnel: false,
+        }
+    }
+}
+
 impl Connection {
-    /// Nothing was asked, and there are no limits but [`Limits::MOST_HEAD`].
+    /// Nothing was asked, and there are no limits but [`Limits::MOST_HEAD`] and [`MOST_INTERIM`].
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// How many answers that are not the final one there may be for each request from now on.
+    pub fn set_max_interim(&mut self, answers: u32) {
+        self.max_interim = answers;
     }
 
     /// How long answers may be, from now on (`evhttp_connection_set_max_headers_size`,
@@ -172,6 +203,7 @@ impl Connection {
         self.holds_body =
             given.expects_continue && request.body > 0 && request.version == Version::Http11;
         self.interim = false;
+        self.interim_left = self.max_interim;
         self.tunnel = false;
         self.phase = Phase::Asked;
         Ok(())
@@ -274,11 +306,11 @@ impl Connection {
 
     /// For a new connection. The answer is forgotten.
     pub fn reset(&mut self) {
-        let limits = self.limits;
         self.reader.release();
         *self = Self {
             reader: std::mem::take(&mut self.reader),
-            limits,
+            limits: self.limits,
+            max_interim: self.max_interim,
             ..Self::default()
         };
     }
@@ -306,6 +338,8 @@ impl Connection {
         let known = *lines.known();
         let line = *lines.status_line().ok_or(BadMessage::FirstLine)?;
         if matches!(line.code, 100..=199) && line.code != 101 {
+            let left = self.interim_left.checked_sub(1);
+            self.interim_left = left.ok_or(BadMessage::TooManyInterim)?;
             self.holds_body &= line.code != 100;
             self.interim = true;
             return Ok(Step::Interim);

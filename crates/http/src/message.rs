@@ -52,6 +52,10 @@ pub enum BadMessage {
     /// It expects something else than `100-continue`.
     #[error("it expects what is not known")]
     Expectation,
+    /// More than [`MOST_INTERIM`](crate::client::MOST_INTERIM) answers came that are not the final one, or more than were
+    /// [set](crate::client::Connection::set_max_interim).
+    #[error("too many answers came that are not the final one")]
+    TooManyInterim,
     /// There is an answer, or a part of one, that nobody has asked for.
     #[error("nothing was asked for")]
     Unasked,

@@ -8,7 +8,7 @@
 mod drive;
 
 use drive::Client;
-use ferrevent_http::client::{Connection, Error, Request};
+use ferrevent_http::client::{Connection, Error, MOST_INTERIM, Request};
 use ferrevent_http::server::Next;
 use ferrevent_http::{BadHead, BadMessage, Limits, Method, Step, Version};
 
@@ -338,6 +338,38 @@ fn fields_of_answers_are_judged_but_old_servers_are_understood() {
     assert_eq!(answer.field("d"), Some("g"));
     let bare = get("HTTP/1.1 200 OK\nContent-Length: 3\n\nabc");
     assert_eq!(bare.answer.unwrap().body, "abc");
+}
+
+#[test]
+fn interim_answers_come_to_an_end() {
+    let interim = "HTTP/1.1 102 Processing\r\n\r\n";
+    let most = MOST_INTERIM as usize;
+    let mut client = Client::get();
+    client.receive(interim.repeat(most) + &ok("Content-Length: 2\r\n", "hi"));
+    assert_eq!(client.interim, most);
+    assert_eq!(client.answer.as_ref().unwrap().body, "hi");
+    // The next request has as many.
+    assert_eq!(client.finish(), Next::Request);
+    let request = Request::new(Method::Get, b"/");
+    let mut connection = client.connection;
+    for left in [MOST_INTERIM, 2, 0] {
+        if left != MOST_INTERIM {
+            connection.set_max_interim(left);
+        }
+        connection
+            .request(&request, [].into_iter(), &mut Vec::new())
+            .unwrap();
+        let flood = interim.repeat(left as usize + 1);
+        let mut input = flood.as_bytes();
+        for _ in 0..left {
+            assert_eq!(connection.read(&mut input), Ok(Step::Interim));
+        }
+        let refused = connection.read(&mut input);
+        assert_eq!(refused, Err(Error::Invalid(BadMessage::TooManyInterim)));
+        assert!(!connection.keep_alive());
+        // What was set stays for a new connection.
+        connection.reset();
+    }
 }
 
 #[test]

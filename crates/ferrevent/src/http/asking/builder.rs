@@ -23,6 +23,7 @@ pub struct ClientBuilder {
 pub(super) struct Settings {
     pub(super) max_head: usize,
     pub(super) max_body: u64,
+    pub(super) max_interim: u32,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
@@ -38,6 +39,7 @@ impl Default for ClientBuilder {
         let settings = Settings {
             max_head: 64 << 10,
             max_body: 16 << 20,
+            max_interim: client::MOST_INTERIM,
             connect_timeout: Some(Duration::from_secs(45)),
             timeout: Some(Duration::from_secs(50)),
             idle_timeout: Some(Duration::from_secs(30)),
@@ -63,6 +65,14 @@ impl ClientBuilder {
     /// that a [`ResponseHandler`](super::ResponseHandler) takes may have any length.
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.settings.max_body = bytes;
+        self
+    }
+
+    /// How many answers that are not the final one (`100 Continue`, `103 Early Hints` and their like) may come for one
+    /// request; [100](client::MOST_INTERIM) if not set. More of them are
+    /// [`BadMessage::TooManyInterim`](crate::http::BadMessage::TooManyInterim).
+    pub fn max_interim(mut self, answers: u32) -> Self {
+        self.settings.max_interim = answers;
         self
     }
 

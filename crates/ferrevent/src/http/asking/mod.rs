@@ -302,6 +302,7 @@ impl Client {
         };
         slot.machine
             .set_limits(slot.settings.limits(asked.collects));
+        slot.machine.set_max_interim(slot.settings.max_interim);
         slot.out.clear();
         slot.heard = false;
         let written = write_head(&mut slot.machine, &asked.ask, &slot.origin, &mut slot.out);
