@@ -739,6 +739,89 @@ fn what_is_cancelled_is_not_told_and_the_rest_is() {
     assert_eq!(notes(&mut base), [""; 0]);
 }
 
+/// Looks at its request, and cancels it, in one of its callbacks.
+struct Cancels {
+    at: &'static str,
+}
+
+/// The request that waits.
+struct Next(Exchange);
+
+impl Cancels {
+    fn call(&self, base: &mut Base, at: &'static str, exchange: Exchange) {
+        note(base, at);
+        if self.at != at {
+            return;
+        }
+        let code = |base: &Base, exchange: Exchange| exchange.head(base).map(|head| head.code());
+        let before = code(base, exchange);
+        assert!(before.is_some(), "{at}");
+        let over = at == "end";
+        assert_eq!(exchange.cancel(base), !over);
+        assert_eq!(exchange.exists(base), over);
+        assert_eq!(code(base, exchange), before.filter(|_| over));
+        assert_eq!(exchange.take_body(base).is_some(), over);
+        // What waits behind it has nothing of its answer, and can be cancelled.
+        let Next(next) = base.remove_state().unwrap();
+        assert_eq!(code(base, next), None);
+        assert!(next.upgrade(base).is_none());
+        assert!(next.cancel(base) && !next.exists(base));
+        assert_eq!(exchange.exists(base), over);
+        assert_eq!(code(base, exchange), before.filter(|_| over));
+    }
+}
+
+impl ResponseHandler for Cancels {
+    fn interim(&mut self, base: &mut Base, exchange: Exchange) {
+        self.call(base, "interim", exchange);
+    }
+
+    fn head(&mut self, base: &mut Base, exchange: Exchange) {
+        self.call(base, "head", exchange);
+    }
+
+    fn body(&mut self, base: &mut Base, exchange: Exchange) {
+        self.call(base, "body", exchange);
+    }
+
+    fn end(&mut self, base: &mut Base, exchange: Exchange, _: Result<(), Failure>) {
+        self.call(base, "end", exchange);
+    }
+}
+
+#[test]
+fn cancelling_in_a_callback_ends_the_request_unless_it_has_ended() {
+    let whole = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    let half = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi";
+    let places = ["interim", "head", "body", "end"];
+    for answer in [whole, half] {
+        for (i, at) in places.into_iter().enumerate() {
+            // Where it has ended, its connection is kept for what is asked last.
+            let kept = at == "end" && answer == whole;
+            let connections = match kept {
+                true => vec![vec![answer, OK]],
+                false => vec![vec![answer], vec![OK]],
+            };
+            let (url, server) = script(connections);
+            let mut base = Base::new().unwrap();
+            let client = Client::new(&mut base, url).unwrap();
+            let handler = Cancels { at };
+            client
+                .request_with(&mut base, Ask::get("/"), handler)
+                .unwrap();
+            let never = |_: &mut Base, _: Result<Response, Failure>| panic!("it is cancelled");
+            let next = client.request(&mut base, Ask::get("/"), never).unwrap();
+            base.insert_state(Next(next));
+            client.request(&mut base, Ask::get("/"), told).unwrap();
+            client.free_when_done(&mut base);
+            run(&mut base);
+            let expected = [&places[..=i], &["200 1"]].concat();
+            assert_eq!(notes(&mut base), expected);
+            server.join().unwrap();
+        }
+    }
+}
+
 // ---- What callbacks may do ----
 
 #[derive(Clone, Copy)]

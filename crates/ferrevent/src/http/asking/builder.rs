@@ -139,6 +139,7 @@ impl ClientBuilder {
             machine: client::Connection::new(),
             queue: VecDeque::new(),
             asked: 0,
+            current: 0,
             retried: 0,
             ended: false,
             used: false,

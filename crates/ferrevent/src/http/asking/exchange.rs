@@ -9,8 +9,9 @@ use super::{Asked, Client, Phase, ResponseHandler};
 use crate::base::Base;
 use crate::bufferevent::BufferEvent;
 
-/// Names a request of a [`Client`]'s, until its answer is complete or it has failed. It never dangles: afterwards everything
-/// that is asked of it is `None`.
+/// Names a request of a [`Client`]'s, until its answer is complete or it has failed: until
+/// [`ResponseHandler::end`] returns, or what was given to [`Client::request`]. It never dangles: afterwards everything that
+/// is asked of it is `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Exchange {
     pub(super) client: Client,
@@ -31,11 +32,11 @@ impl Exchange {
     /// The head of its answer, once it has come.
     pub fn head(self, base: &Base) -> Option<ResponseHead<'_>> {
         let slot = base.asking.clients.get(self.client)?;
-        let is_first = slot.queue.front()?.number == self.number;
+        let is_answered = slot.queue.front()?.number == self.number && slot.current == self.number;
         let has_head = matches!(slot.phase, Phase::Asked | Phase::Ending);
         slot.machine
             .response()
-            .filter(|_| is_first && has_head && slot.heard)
+            .filter(|_| is_answered && has_head && slot.heard)
     }
 
     /// What has come of the answer's body and was not [taken](Self::take_body).
@@ -63,6 +64,9 @@ impl Exchange {
 
     /// Forgets it: nobody is told (`evhttp_cancel_request`, which tells). If it is under way, its connection is closed, and
     /// what is asked next goes to a new one. Returns whether it had not ended yet.
+    ///
+    /// In a callback of its own it is the last one; what the answer has brought is gone when the call returns. When its
+    /// [`end`](ResponseHandler::end) is being told, it is over: then this changes nothing, and returns false.
     pub fn cancel(self, base: &mut Base) -> bool {
         let Some(slot) = base.asking.clients.get_mut(self.client) else {
             return false;
@@ -74,6 +78,9 @@ impl Exchange {
         else {
             return false;
         };
+        if slot.queue[place].over {
+            return false;
+        }
         let cancelled = slot.queue.remove(place);
         let is_under_way = place == 0 && slot.phase == Phase::Asked;
         let stops =

@@ -27,7 +27,8 @@ pub trait ResponseHandler: Any {
         let _ = (base, exchange);
     }
 
-    /// The last call: the answer is complete, or there will be none. The head can still be looked at.
+    /// The last call: the answer is complete, or there will be none. What has come of it can still be looked at, and be
+    /// taken, until this returns; there is nothing left to [cancel](Exchange::cancel).
     fn end(&mut self, base: &mut Base, exchange: Exchange, outcome: Result<(), Failure>);
 }
 

@@ -84,6 +84,8 @@ struct ClientSlot {
     queue: VecDeque<Asked>,
     /// How many requests there were.
     asked: u64,
+    /// The one that the machine was asked last, whose answer it has.
+    current: u64,
     /// How often connecting has been tried again.
     retried: u32,
     /// The server will send nothing more.
@@ -109,6 +111,8 @@ struct Asked {
     /// Of the answer.
     body: Buffer,
     has_body: bool,
+    /// Its handler is being told the end.
+    over: bool,
 }
 
 /// Where a client is.
@@ -191,6 +195,7 @@ impl Client {
             handler: Seat::Taken(handler),
             collects,
             body: Buffer::new(),
+            over: false,
         });
         if matches!(slot.phase, Phase::Apart | Phase::Idle) {
             self.proceed(base);
@@ -209,7 +214,7 @@ impl Client {
         base.asking.clients.contains_key(self)
     }
 
-    /// How many requests are not answered yet.
+    /// How many requests are not answered yet. One whose handler is just being told its end counts.
     pub fn pending_len(self, base: &Base) -> Option<usize> {
         Some(base.asking.clients.get(self)?.queue.len())
     }
@@ -304,6 +309,7 @@ impl Client {
             .set_limits(slot.settings.limits(asked.collects));
         slot.machine.set_max_interim(slot.settings.max_interim);
         slot.out.clear();
+        slot.current = asked.number;
         slot.heard = false;
         let written = write_head(&mut slot.machine, &asked.ask, &slot.origin, &mut slot.out);
         let output = lend(&mut base.streams, &mut base.core, bev, Dirs::WRITE);

@@ -199,6 +199,9 @@ impl Client {
 impl Exchange {
     /// Tells its handler, and forgets it.
     pub(super) fn end(self, base: &mut Base, outcome: Result<(), Failure>) {
+        if let Some(asked) = self.asked_mut(base) {
+            asked.over = true;
+        }
         self.with_handler(base, |handler, base| handler.end(base, self, outcome));
         let Some(slot) = base.asking.clients.get_mut(self.client) else {
             return;
