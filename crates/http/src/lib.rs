@@ -35,6 +35,7 @@ pub mod host;
 pub mod html;
 mod message;
 mod method;
+mod parts;
 pub mod percent;
 pub mod query;
 pub mod server;

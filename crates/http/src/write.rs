@@ -18,6 +18,10 @@ pub enum BadHead {
     /// A target with control characters, or none; a method without a name.
     #[error("the target or the method is none")]
     Target,
+    /// A body in parts that HTTP/1.0 could not find the end of, since it has no `Content-Length`; or the end of one that is
+    /// shorter than its `Content-Length`.
+    #[error("the length of the body is missing, or not reached")]
+    Length,
     /// The answer has been given, or nothing was asked; the last request is not answered yet.
     #[error("it is not the time for it")]
     NotNow,

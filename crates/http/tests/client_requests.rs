@@ -5,9 +5,9 @@
     reason = "a test that fails by unwrap says where it failed"
 )]
 
-use ferrevent_http::client::{Connection, Request, is_target};
+use ferrevent_http::client::{Connection, Request, Sending, is_target};
 use ferrevent_http::server::Next;
-use ferrevent_http::{Left, Method, Step, Version};
+use ferrevent_http::{BadHead, Left, Method, Step, Version};
 
 const EXPECT: (&[u8], &[u8]) = (b"Expect", b"100-continue");
 
@@ -134,4 +134,118 @@ fn what_is_left_of_a_body_is_known() {
     assert_eq!(connection.left(), Left::Bytes(5));
     assert_eq!(connection.read(&mut input), Ok(Step::Body(2)));
     assert_eq!(connection.left(), Left::Bytes(3));
+}
+
+// ---- Bodies in parts ----
+
+/// The head, and the body as these parts make it.
+fn in_parts(
+    request: &Request<'_>,
+    fields: &[(&'static [u8], &'static [u8])],
+    parts: &[&str],
+) -> (String, Sending) {
+    let mut out = Vec::new();
+    let mut sending = Connection::new()
+        .start(request, fields.iter().copied(), &mut out)
+        .unwrap();
+    for text in parts {
+        assert!(sending.is_open() && !sending.is_ended());
+        let part = sending.part(text.len() as u64, &mut out);
+        out.extend(&text.as_bytes()[..part.send as usize]);
+        out.extend(part.after);
+    }
+    sending.end(&mut out).unwrap();
+    (String::from_utf8(out).unwrap(), sending)
+}
+
+#[test]
+fn a_body_in_parts_has_a_length_or_chunks() {
+    let put = Request::new(Method::Put, b"/");
+    let chunked = "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let (written, sending) = in_parts(&put, &[], &["ab", "", "c"]);
+    assert_eq!(written, format!("{chunked}2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"));
+    assert!(sending.is_whole() && !sending.is_open());
+    // A coding that the program names is not done by it.
+    let codings: [(&[u8], &[u8]); 2] = [
+        (b"Transfer-Encoding", b"gzip, chunked"),
+        (b"Content-Length", b"3"),
+    ];
+    for fields in [&codings[..], &codings[..1], &[(b"Content-Length", b"x")]] {
+        let (written, _) = in_parts(&put, fields, &[]);
+        assert_eq!(written, format!("{chunked}0\r\n\r\n"));
+    }
+    let length: [(&[u8], &[u8]); 1] = [(b"Content-Length", b"3")];
+    for version in [Version::Http10, Version::Http11] {
+        let put = Request { version, ..put };
+        let (written, sending) = in_parts(&put, &length, &["ab", "cd", "e"]);
+        let minor = version.minor();
+        let head = format!("PUT / HTTP/1.{minor}\r\nContent-Length: 3\r\n\r\n");
+        assert_eq!(written, format!("{head}abc"), "no more than it says");
+        assert!(sending.is_whole());
+    }
+    let old = Request {
+        version: Version::Http10,
+        ..put
+    };
+    let mut connection = Connection::new();
+    let mut out = Vec::new();
+    let refused = connection.start(&old, [].into_iter(), &mut out);
+    assert_eq!((refused, &out[..]), (Err(BadHead::Length), &b""[..]));
+    assert!(!connection.is_asked());
+}
+
+#[test]
+fn a_body_in_parts_ends_when_it_is_as_long_as_it_says() {
+    let put = Request::new(Method::Put, b"/");
+    let length: [(&[u8], &[u8]); 1] = [(b"Content-Length", b"3")];
+    let mut out = Vec::new();
+    let start = |out: &mut Vec<u8>| {
+        let fields = length.iter().copied();
+        Connection::new().start(&put, fields, out).unwrap()
+    };
+    let mut sending = start(&mut out);
+    out.clear();
+    for _ in 0..2 {
+        assert_eq!(sending.part(1, &mut out).send, 1);
+        assert_eq!(sending.end(&mut out), Err(BadHead::Length));
+        assert!(sending.is_open() && !sending.is_whole());
+    }
+    assert_eq!(sending.part(5, &mut out).send, 1);
+    assert_eq!(sending.end(&mut out), Ok(()));
+    assert_eq!(sending.part(5, &mut out).send, 0);
+    assert!(sending.is_whole() && sending.is_ended());
+    sending.stop();
+    assert!(sending.is_whole(), "it has been sent");
+
+    let mut stopped = start(&mut out);
+    out.clear();
+    stopped.stop();
+    assert_eq!(stopped.part(5, &mut out).send, 0);
+    assert!(!stopped.is_open() && !stopped.is_ended());
+    assert_eq!(stopped.end(&mut out), Ok(()));
+    assert!(stopped.is_ended() && !stopped.is_whole());
+    assert_eq!(out, b"");
+}
+
+#[test]
+fn an_error_says_that_the_rest_of_a_body_is_not_wanted() {
+    for (answer, refuses) in [
+        ("HTTP/1.1 200 OK\r\n\r\n", false),
+        ("HTTP/1.1 302 There\r\n\r\n", false),
+        ("HTTP/1.1 413 No\r\n\r\n", true),
+        ("HTTP/1.1 500 No\r\n\r\n", true),
+    ] {
+        let mut connection = Connection::new();
+        let request = Request::new(Method::Put, b"/");
+        let fields = [EXPECT];
+        connection
+            .start(&request, fields.into_iter(), &mut Vec::new())
+            .unwrap();
+        assert!(connection.holds_body() && !connection.refuses_body());
+        let mut input = &b"HTTP/1.1 100 Continue\r\n\r\n"[..];
+        assert_eq!(connection.read(&mut input), Ok(Step::Interim));
+        assert!(!connection.holds_body() && !connection.refuses_body());
+        assert_eq!(connection.read(&mut answer.as_bytes()), Ok(Step::Head));
+        assert_eq!(connection.refuses_body(), refuses);
+    }
 }

@@ -4,7 +4,7 @@ mod page;
 mod reply;
 
 pub use page::error_page;
-pub use reply::{Part, Reply, ReplyBody, Sends, USUAL_TYPE};
+pub use reply::{Reply, ReplyBody, Sends, USUAL_TYPE};
 
 use bytes::Buf;
 use thiserror::Error;
@@ -13,6 +13,7 @@ use crate::Date;
 use crate::body::Body;
 use crate::head::{Expect, Known, Mode, RequestHead, Version};
 use crate::message::{BadMessage, Left, Limits, Reader, Step};
+pub use crate::parts::Part;
 use reply::Replying;
 
 /// What [`Step::Continue`] asks to write.

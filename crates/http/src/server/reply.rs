@@ -3,6 +3,7 @@
 use super::{Connection, Phase};
 use crate::head::Version;
 use crate::header::Kind;
+use crate::parts::{Framing, Part};
 use crate::write::{self, BadHead, Given, GivenLength};
 use crate::{Date, Method, header, status};
 
@@ -59,30 +60,11 @@ pub enum Sends {
     Parts,
 }
 
-/// What to send of a part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// So many bytes of the part, from its beginning. The rest is thrown away.
-    pub send: u64,
-    /// This behind them.
-    pub after: &'static [u8],
-}
-
 /// An answer in parts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Replying {
     framing: Framing,
     pub(super) close: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Framing {
-    /// There can be no body.
-    Nothing,
-    Chunked,
-    /// The header fields promise so many more bytes.
-    Length(u64),
-    UntilClose,
 }
 
 impl Connection {
@@ -155,33 +137,9 @@ impl Connection {
 
     /// A part of the answer, of `len` bytes: appends to `out` what is to be sent before it (`evhttp_send_reply_chunk`).
     pub fn part(&mut self, len: u64, out: &mut Vec<u8>) -> Part {
-        let nothing = Part {
-            send: 0,
-            after: b"",
-        };
-        let Phase::Replying(replying) = &mut self.phase else {
-            return nothing;
-        };
-        match &mut replying.framing {
-            Framing::Nothing => nothing,
-            // An empty chunk would be the last one.
-            Framing::Chunked if len == 0 => nothing,
-            Framing::Chunked => {
-                write::chunk_size(out, len);
-                Part {
-                    send: len,
-                    after: b"\r\n",
-                }
-            }
-            Framing::Length(left) => {
-                let send = len.min(*left);
-                *left -= send;
-                Part { send, after: b"" }
-            }
-            Framing::UntilClose => Part {
-                send: len,
-                after: b"",
-            },
+        match &mut self.phase {
+            Phase::Replying(replying) => replying.framing.part(len, out),
+            _ => Framing::Nothing.part(len, out),
         }
     }
 
@@ -190,12 +148,9 @@ impl Connection {
         let Phase::Replying(replying) = self.phase else {
             return;
         };
-        if matches!(replying.framing, Framing::Chunked) {
-            out.extend_from_slice(b"0\r\n\r\n");
-        }
-        let short = matches!(replying.framing, Framing::Length(1..));
+        replying.framing.end(out);
         self.phase = Phase::Replied {
-            close: replying.close || short,
+            close: replying.close || replying.framing.is_short(),
         };
     }
 

@@ -1,5 +1,9 @@
 //! The side that asks.
 
+mod sending;
+
+pub use sending::Sending;
+
 use bytes::Buf;
 use thiserror::Error;
 
@@ -7,6 +11,8 @@ use crate::body::Body;
 use crate::head::{Known, Mode, ResponseHead, Version, is_sendable_target};
 use crate::header::Kind;
 use crate::message::{BadMessage, Left, Limits, Reader, Step};
+use crate::parts::Framing;
+pub use crate::parts::Part;
 use crate::server::Next;
 use crate::write::{self, BadHead, Given, GivenLength};
 use crate::{Method, header, status};
@@ -180,39 +186,83 @@ impl Connection {
         fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
         out: &mut Vec<u8>,
     ) -> Result<(), BadHead> {
+        let given = self.judge(request, fields.clone())?;
+        Plan::whole(request, &given).write_head(request, &given, fields, out);
+        self.begin(request, &given, request.body > 0);
+        // Whether the program's coding ends where the program thinks is not known.
+        self.keep &= !given.codings;
+        Ok(())
+    }
+
+    /// As [`request`](Self::request), but the body is sent in parts, as the result says; [`Request::body`] has no meaning.
+    /// With a `Content-Length` among the fields it is that long, otherwise it is sent in chunks. A transfer coding of the
+    /// program's is left out.
+    ///
+    /// # Errors
+    /// Those of [`request`](Self::request); [`BadHead::Length`] of HTTP/1.0, which has no chunks, without a length.
+    pub fn start<'f>(
+        &mut self,
+        request: &Request<'_>,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
+        out: &mut Vec<u8>,
+    ) -> Result<Sending, BadHead> {
+        let given = self.judge(request, fields.clone())?;
+        let framing = match (given.length, request.version) {
+            (GivenLength::Of(n), _) if !given.codings => Framing::Length(n),
+            (_, Version::Http11) => Framing::Chunked,
+            (_, Version::Http10) => return Err(BadHead::Length),
+        };
+        Plan::parts(framing).write_head(request, &given, fields, out);
+        self.begin(request, &given, framing != Framing::Length(0));
+        Ok(Sending::new(framing))
+    }
+
+    /// What the program's fields say, if this can be asked.
+    fn judge<'f>(
+        &self,
+        request: &Request<'_>,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+    ) -> Result<Given, BadHead> {
         if self.phase != Phase::Idle {
             return Err(BadHead::NotNow);
         }
         if request.method == Method::Other || !is_sendable_target(request.target) {
             return Err(BadHead::Target);
         }
-        let given = Given::of(fields.clone())?;
+        let given = Given::of(fields)?;
         if !request.host.is_none_or(header::is_value) {
             return Err(BadHead::Field);
         }
-        write_head(request, &given, fields, out);
+        Ok(given)
+    }
+
+    /// It is asked.
+    fn begin(&mut self, request: &Request<'_>, given: &Given, has_body: bool) {
         self.reader.clear();
         self.method = Some(request.method);
         self.keep = match request.version {
             Version::Http11 => !given.connection.close,
             Version::Http10 => given.connection.keep_alive && !given.connection.close,
         };
-        // Whether the program's coding ends where the program thinks is not known.
-        self.keep &= !given.codings;
         self.told_to_close = given.connection.close;
-        self.holds_body =
-            given.expects_continue && request.body > 0 && request.version == Version::Http11;
+        self.holds_body = given.expects_continue && has_body && request.version == Version::Http11;
         self.interim = false;
         self.interim_left = self.max_interim;
         self.tunnel = false;
         self.phase = Phase::Asked;
-        Ok(())
     }
 
     /// Whether the body is not to be sent yet: the request says `Expect: 100-continue`, and no [`Step::Interim`] has said
     /// yet that it may come. If the final answer comes first, it never is.
     pub fn holds_body(&self) -> bool {
         self.holds_body
+    }
+
+    /// Whether the answer says, from [`Step::Head`] on, that it is no use to send more of the body: its status is 400 or
+    /// higher.
+    pub fn refuses_body(&self) -> bool {
+        let response = self.response();
+        response.is_some_and(|head| head.code() >= 400)
     }
 
     /// The answer's head, from [`Step::Head`] until the next request; after [`Step::Interim`] that of the response that
@@ -373,17 +423,80 @@ fn stays(known: &Known, version: Version, body: &Body) -> bool {
     kept && !known.connection.close && !matches!(body, Body::UntilClose)
 }
 
-fn write_head<'f>(
-    request: &Request<'_>,
-    given: &Given,
-    fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
-    out: &mut Vec<u8>,
-) {
-    let keeps_length = given.length == GivenLength::Of(request.body) && !given.codings;
-    out.reserve(256);
-    out.extend_from_slice(request.method.name().as_bytes());
-    out.push(b' ');
-    for part in request.target.split_inclusive(|&byte| byte == b' ') {
+/// What is said about the body.
+struct Plan {
+    keeps_length: bool,
+    keeps_codings: bool,
+    /// `Content-Length`
+    adds_length: Option<u64>,
+    /// `Transfer-Encoding: chunked`
+    chunked: bool,
+}
+
+impl Plan {
+    fn whole(request: &Request<'_>, given: &Given) -> Self {
+        let keeps_length = given.length == GivenLength::Of(request.body) && !given.codings;
+        let expects_body = matches!(request.method, Method::Post | Method::Put);
+        let is_told = request.body > 0 || expects_body || given.length != GivenLength::Missing;
+        let adds = is_told && !keeps_length && !given.codings;
+        Self {
+            keeps_length,
+            keeps_codings: true,
+            adds_length: adds.then_some(request.body),
+            chunked: false,
+        }
+    }
+
+    fn parts(framing: Framing) -> Self {
+        Self {
+            keeps_length: matches!(framing, Framing::Length(_)),
+            keeps_codings: false,
+            adds_length: None,
+            chunked: framing == Framing::Chunked,
+        }
+    }
+
+    fn write_head<'f>(
+        &self,
+        request: &Request<'_>,
+        given: &Given,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+        out: &mut Vec<u8>,
+    ) {
+        out.reserve(256);
+        out.extend_from_slice(request.method.name().as_bytes());
+        out.push(b' ');
+        write_target(request.target, out);
+        out.push(b' ');
+        out.extend_from_slice(request.version.text());
+        out.extend_from_slice(b"\r\n");
+        if let Some(host) = request.host.filter(|_| !given.host) {
+            write::field(out, b"Host", host);
+        }
+        for (i, (name, value)) in fields.enumerate() {
+            let writes = match given.kind(i, name) {
+                Kind::Length => self.keeps_length,
+                Kind::Codings => self.keeps_codings,
+                Kind::ProxyConnection => false,
+                _ => true,
+            };
+            if writes {
+                write::field(out, name, value);
+            }
+        }
+        if self.chunked {
+            write::field(out, b"Transfer-Encoding", b"chunked");
+        }
+        if let Some(length) = self.adds_length {
+            write::length_field(out, length);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Blanks are coded.
+fn write_target(target: &[u8], out: &mut Vec<u8>) {
+    for part in target.split_inclusive(|&byte| byte == b' ') {
         match part.split_last() {
             Some((b' ', part)) => {
                 out.extend_from_slice(part);
@@ -392,26 +505,4 @@ fn write_head<'f>(
             _ => out.extend_from_slice(part),
         }
     }
-    out.push(b' ');
-    out.extend_from_slice(request.version.text());
-    out.extend_from_slice(b"\r\n");
-    if let Some(host) = request.host.filter(|_| !given.host) {
-        write::field(out, b"Host", host);
-    }
-    for (i, (name, value)) in fields.enumerate() {
-        let writes = match given.kind(i, name) {
-            Kind::Length => keeps_length,
-            Kind::ProxyConnection => false,
-            _ => true,
-        };
-        if writes {
-            write::field(out, name, value);
-        }
-    }
-    let expects_body = matches!(request.method, Method::Post | Method::Put);
-    let is_told = request.body > 0 || expects_body || given.length != GivenLength::Missing;
-    if is_told && !keeps_length && !given.codings {
-        write::length_field(out, request.body);
-    }
-    out.extend_from_slice(b"\r\n");
 }
