@@ -184,6 +184,12 @@ static inline const char *address_text(const struct sockaddr *sa) {
     return text;
 }
 
+/* The scope of an IPv6 address; 0 for another. The loopback interface is number 1. */
+static inline unsigned scope_of(const struct sockaddr *sa) {
+    return sa->sa_family == AF_INET6 ? ((const struct sockaddr_in6 *)(const void *)sa)->sin6_scope_id
+                                     : 0;
+}
+
 /* The callback of evdns_getaddrinfo; `arg` is a struct answer. */
 static inline void on_addresses(int result, struct evutil_addrinfo *found, void *arg) {
     struct answer *answer = arg;
@@ -198,6 +204,18 @@ static inline void on_addresses(int result, struct evutil_addrinfo *found, void 
         evutil_freeaddrinfo(found);
     if (answer->then)
         answer->then(answer);
+}
+
+/* The same, with only the addresses and their scopes. */
+static inline void on_scoped_addresses(int result, struct evutil_addrinfo *found, void *arg) {
+    struct answer *answer = arg;
+    answer->calls++;
+    answer->result = result;
+    say("%s: %s", answer->name, eai_name(result));
+    for (struct evutil_addrinfo *info = found; info; info = info->ai_next)
+        say("  %s scope %u", address_text(info->ai_addr), scope_of(info->ai_addr));
+    if (found)
+        evutil_freeaddrinfo(found);
 }
 
 /* A temporary file with this content; unlink its name, which is kept in `path`. */

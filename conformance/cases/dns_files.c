@@ -115,6 +115,41 @@ CASE(dns_file_with_a_search_list) {
     search_with("nothing", FLAGS, "search\n");
 }
 
+CASE(dns_file_with_odd_search_lists) {
+    enum { FLAGS = DNS_OPTION_SEARCH | DNS_OPTION_MISC };
+    char text[1200], *end = text;
+    search_with("line ends", FLAGS, "search a.test b.test\r\n");
+    search_with("domain and line end", FLAGS, "domain a.test\r\n");
+    search_with("domain of nothing", FLAGS, "search a.test\ndomain\n");
+    search_with("capitals", FLAGS, "SEARCH a.test\n");
+    search_with("a blank first", FLAGS, "  search a.test");
+    search_with("another blank", FLAGS, "search a.test\vb.test\n");
+    search_with("only options", FLAGS, "options ndots:0\n");
+    search_with("options twice", FLAGS, "search a.test\noptions ndots:0\noptions ndots:1\n");
+    end += sprintf(end, "search");
+    for (int i = 0; i < 100; i++)
+        end += sprintf(end, " d%d.test", i);
+    search_with("100 domains", FLAGS, text);
+}
+
+CASE_DIFFERS(dns_file_with_ndots_before_the_search_list, "K",
+             "the order of the lines does not matter: ndots stays when a search line follows") {
+    search_with("ndots first", DNS_OPTION_SEARCH, "options ndots:0\nsearch a.test\n");
+}
+
+CASE(dns_file_with_odd_numbers) {
+    static const char *const options[] = {
+        "ndots", "ndots:", "ndots:x", "ndots:-1", "ndots:+0", "ndots: 0", "ndots:0x0", "ndots:00", "ndots:-0",
+        "ndots:99999999999", "ndots=0", "Ndots:0", "ndots:0:1", "ndotsx:0", "ndots:0,", "ndots:0\r", "ndots:2\r",
+        "ndots:1 ndots:0",
+    };
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        char text[100];
+        snprintf(text, sizeof text, "search a.test\noptions %s\n", options[i]);
+        search_with(options[i], DNS_OPTION_SEARCH, text);
+    }
+}
+
 CASE(dns_file_with_options) {
     enum { FLAGS = DNS_OPTION_SEARCH | DNS_OPTION_MISC };
     search_with("ndots 0", FLAGS, "search a.test\noptions ndots:0\n");
@@ -123,6 +158,60 @@ CASE(dns_file_with_options) {
     search_with("comment", FLAGS, "search a.test\noptions timeout:1 # ndots:0\n");
     search_with("nonsense", FLAGS,
                 "search a.test\noptions ndots ndots: ndots:x trust-ad edns0\noptions\n");
+}
+
+CASE(dns_file_with_odd_lines) {
+    char *text = malloc(70000), *end = text;
+    CHECK(text);
+    show_file("other blanks", DNS_OPTIONS_ALL, "nameserver\v192.0.2.1\nnameserver\f192.0.2.2\n");
+    show_file("glued", DNS_OPTIONS_ALL,
+              "nameservers 192.0.2.1\nnameserver192.0.2.2\nnameserver 192.0.2.3#c\n");
+    show_file("ports", DNS_OPTIONS_ALL,
+              "nameserver 192.0.2.1:0\nnameserver 192.0.2.2:65536\nnameserver [::1]:0\n");
+    show_file("one with two ports", DNS_OPTIONS_ALL,
+              "nameserver 192.0.2.1\nnameserver 192.0.2.1:53\nnameserver 192.0.2.1:54\n");
+    show_file("any", DNS_OPTIONS_ALL, "nameserver 0.0.0.0\nnameserver ::\n");
+    show_file("a mark first", DNS_OPTIONS_ALL,
+              "\xef\xbb\xbfnameserver 192.0.2.1\nnameserver 192.0.2.2\n");
+    show_file("unknown flag", 32, "nameserver 192.0.2.1\n");
+    for (int i = 0; i < 300; i++)
+        end += sprintf(end, "nameserver 127.1.%d.%d\n", i / 250, i % 250 + 1);
+    show_file("300 servers", DNS_OPTIONS_ALL, text);
+    memset(text, 'x', 65000);
+    strcpy(text + 65000, "\nnameserver 192.0.2.1\n");
+    show_file("a long word", DNS_OPTIONS_ALL, text);
+    memcpy(text, "options ", 8);
+    show_file("a long option", DNS_OPTIONS_ALL, text);
+    memcpy(text, "search  ", 8);
+    show_file("a long domain", DNS_OPTIONS_ALL, text);
+    free(text);
+}
+
+static void show_path(const char *path, int flags) {
+    struct event_base *base = new_base();
+    struct evdns_base *dns = evdns_base_new(base, 0);
+    int result = evdns_base_resolv_conf_parse(dns, flags, path);
+    say("%.20s %d: %d, servers %d", path, flags, result, evdns_base_count_nameservers(dns));
+    say("  hosts %d", evdns_base_load_hosts(dns, path));
+    evdns_base_free(dns, 0);
+    event_base_free(base);
+}
+
+CASE(dns_files_that_are_none) {
+    static const int flags[] = {DNS_OPTIONS_ALL, DNS_OPTIONS_ALL | DNS_OPTION_NAMESERVERS_NO_DEFAULT,
+                                DNS_OPTION_SEARCH, DNS_OPTION_NAMESERVERS, 0};
+    char long_path[6000];
+    memset(long_path, 'a', sizeof long_path - 1);
+    long_path[0] = '/';
+    long_path[sizeof long_path - 1] = '\0';
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        show_path("/nonexistent/file", flags[i]);
+        show_path("/", flags[i]);
+        show_path("", flags[i]);
+        show_path("/dev/null", flags[i]);
+        show_path("/dev/null/file", flags[i]);
+        show_path(long_path, flags[i]);
+    }
 }
 
 CASE(dns_base_that_reads_the_systems_file) {
@@ -186,6 +275,75 @@ CASE(dns_hosts) {
     find(&n, "four.test", AF_INET);
     find(&n, "five.test", AF_INET);
     find(&n, "large.test", AF_INET);
+    close_names(&n);
+}
+
+static void find_with_scope(struct names *n, const char *name) {
+    struct answer answer = {.name = name};
+    struct evutil_addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    evdns_getaddrinfo(n->dns, name, "80", &hints, on_scoped_addresses, &answer);
+    run_until_answer(n->base, &answer);
+}
+
+CASE(dns_hosts_with_scopes) {
+    static const char *const names[] = {"lo.test", "three.test", "four.test", "five.test",
+                                        "six.test", "seven.test", "eight.test"};
+    struct names n;
+    open_names(&n);
+    n.server.quiet = true;
+    load(n.dns, "fe80::1%lo lo.test\n[fe80::3%1] three.test\nfe80::4%nosuch four.test\nfe80::5% "
+                "five.test\nfe80::6%77777 six.test\n[fe80::7%lo]:80 seven.test\n10.0.0.1%lo "
+                "eight.test\nfe80::1%2 lo.test\nfe80::1 lo.test\n");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        find_with_scope(&n, names[i]);
+    close_names(&n);
+}
+
+CASE(dns_hosts_with_odd_lines) {
+    static const char *const names[] = {"a.test", "b.test", "c.test", "d.test", "e.test", "f.test", "g.test",
+                                        "h.test", "i.test", "j.test", "k.test", "l.test", "m.test", "n.test",
+                                        "o.test", "p.test", "d_e", "-", "f/g", "\xc3\xa9.test", "#q.test"};
+    struct names n;
+    open_names(&n);
+    n.server.quiet = true;
+    load(n.dns, "127.1 a.test\n0x7f.0.0.1 b.test\n01.02.03.04 c.test\n1.2.3.4:0 d.test\n1.2.3.4:80 "
+                "e.test\n[1.2.3.4] f.test\n[::1]x g.test\n[::1]:80 h.test\n::01.2.3.4 i.test\n+1.2.3.4 "
+                "j.test\n1.2.3.4: k.test\n1.2.3.4x l.test\n1.2.3.4\vm.test\n1.2.3.4\fn.test\n"
+                "\t1.2.3.4\t\to.test\t \n \t \n1.2.3.4#p p.test\n1.2.3.5 d_e - f/g \xc3\xa9.test #q.test");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        find_with_scope(&n, names[i]);
+    close_names(&n);
+}
+
+CASE(dns_hosts_of_a_large_file) {
+    enum { ALIASES = 2000, LINES = 20000 };
+    char *text = malloc((ALIASES + LINES) * 40), *end = text;
+    struct names n;
+    CHECK(text);
+    open_names(&n);
+    end += sprintf(end, "192.0.2.1");
+    for (int i = 0; i < ALIASES; i++)
+        end += sprintf(end, " a%d.test", i);
+    for (int i = 0; i < LINES; i++)
+        end += sprintf(end, "\n10.0.%d.%d n%d.test", i / 250, i % 250 + 1, i);
+    load(n.dns, text);
+    find(&n, "a0.test", AF_INET);
+    find(&n, "a1999.test", AF_INET);
+    find(&n, "a2000.test", AF_INET);
+    find(&n, "n0.test", AF_INET);
+    find(&n, "n19999.test", AF_INET);
+    close_names(&n);
+    free(text);
+}
+
+CASE_DIFFERS(dns_hosts_with_line_ends_and_repetitions, "K",
+             "a line's CR is not part of its last name, and an address of a name is given once") {
+    struct names n;
+    open_names(&n);
+    load(n.dns, "192.0.2.1 a.test\r\n192.0.2.2 b.test c.test\r\n192.0.2.2 b.test B.test\r\n");
+    find(&n, "a.test", AF_INET);
+    find(&n, "b.test", AF_INET);
+    find(&n, "c.test", AF_INET);
     close_names(&n);
 }
 

@@ -36,6 +36,44 @@ CASE(dns_servers_that_are_none) {
     event_base_free(base);
 }
 
+static void show_scopes(struct evdns_base *dns) {
+    struct sockaddr_storage ss;
+    int count = evdns_base_count_nameservers(dns);
+    for (int i = 0; i < count; i++) {
+        struct sockaddr *sa = (struct sockaddr *)&ss;
+        CHECK(evdns_base_get_nameserver_addr(dns, i, sa, sizeof ss) == sizeof(struct sockaddr_in6));
+        say("  server %s scope %u", address_text(sa), scope_of(sa));
+    }
+}
+
+CASE(dns_servers_with_scopes) {
+    static const char *const texts[] = {
+        "fe80::1%lo", "[fe80::2%1]:5353", "[fe80::3%lo]", "fe80::4%77777", "fe80::5%", "fe80::6%0",
+        "fe80::7%+1", "fe80::8%nosuch", "fe80::9%1x", "fe80::a%0x1", "fe80::b%01", "fe80::c%lo%lo",
+        "fe80::d%lo:53", "127.0.0.1%lo", "::1%lo", "fe80::1%1",
+    };
+    struct event_base *base = new_base();
+    struct evdns_base *dns = evdns_base_new(base, 0);
+    evdns_set_log_fn(NULL);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        say("%s: %d", texts[i], evdns_base_nameserver_ip_add(dns, texts[i]));
+    show_scopes(dns);
+    evdns_base_free(dns, 0);
+    event_base_free(base);
+}
+
+CASE_DIFFERS(dns_servers_of_several_links, "K",
+             "servers with one address and different scopes are different ones") {
+    struct event_base *base = new_base();
+    struct evdns_base *dns = evdns_base_new(base, 0);
+    say("%d", evdns_base_nameserver_ip_add(dns, "fe80::1%1"));
+    say("%d", evdns_base_nameserver_ip_add(dns, "fe80::1%77777"));
+    say("%d", evdns_base_nameserver_ip_add(dns, "fe80::1%1"));
+    show_scopes(dns);
+    evdns_base_free(dns, 0);
+    event_base_free(base);
+}
+
 CASE(dns_servers_by_address) {
     struct event_base *base = new_base();
     struct evdns_base *dns = evdns_base_new(base, 0);

@@ -40,6 +40,27 @@ CASE(util_parse_sockaddr_port_takes) {
         parse(texts[i]);
 }
 
+CASE(util_parse_sockaddr_port_of_scopes) {
+    static const char *const texts[] = {
+        "fe80::1%77777", "[fe80::1%77777]:80", "fe80::1%+1", "fe80::1%01", "fe80::1%0", "fe80::1%4294967295",
+        "fe80::1%", "fe80::1%1x", "fe80::1%0x1", "fe80::1%1 ", "fe80::1%lo%lo", "fe80::1%lo%1", "fe80::1%a:b",
+        "fe80::1%1:2", "%1", "[%1]", "[fe80::1%lo", "[fe80::1]%lo", "[fe80::1]%lo:80", "1.2.3.4%lo",
+        "1.2.3.4%lo:80", "::ffff:1.2.3.4%lo", "fe80::1%averyveryveryverylonginterfacename",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        parse(texts[i]);
+}
+
+CASE_DIFFERS(util_parse_sockaddr_port_of_scopes_that_are_none, "K",
+             "libevent takes the number of a scope modulo 2^32, with blanks before it") {
+    static const char *const texts[] = {
+        "fe80::1%-1", "fe80::1%-0", "fe80::1% 1", "fe80::1%\t1", "fe80::1%4294967296",
+        "fe80::1%99999999999999999999",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        parse(texts[i]);
+}
+
 CASE(util_parse_sockaddr_port_refuses) {
     static const char *const texts[] = {
         "", ":", "[", "]", "[]", "[]:80", "[::1", "[::1]:", "[::1]:0", "[::1]:65536", "[::1]:x",

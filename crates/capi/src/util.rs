@@ -10,5 +10,6 @@ pub mod resolve;
 pub mod socket;
 pub mod text;
 
-pub(crate) use address::{scoped_ipv6, socket_address};
+pub(crate) use address::socket_address;
 pub(crate) use random::random_bytes;
+pub(crate) use resolve::{evutil_freeaddrinfo, evutil_getaddrinfo};

@@ -19,7 +19,7 @@ pub struct AddressQuery {
     pub passive: bool,
     /// Only an address will do; nobody is asked (`AI_NUMERICHOST`).
     pub numeric: bool,
-    /// Only of families that this machine has addresses of (`AI_ADDRCONFIG`), see
+    /// Only of families that this machine has addresses of (`AI_ADDRCONFIG`), unless the host is an address itself; see
     /// [`set_interfaces`](crate::Resolver::set_interfaces).
     pub configured: bool,
 }
@@ -51,6 +51,9 @@ pub enum AddressError {
     /// There is no such host, or what was given is no name.
     #[error("no such host")]
     NoName,
+    /// The name, or a label of it, has more bytes than there can be.
+    #[error("a name that is too long")]
+    TooLong,
     /// The servers could not say.
     #[error(transparent)]
     Failed(Failure),
@@ -62,13 +65,23 @@ impl AddressError {
         match self {
             Self::NoName | Self::Failed(Failure::NotExist) => -2,
             Self::Failed(Failure::Cancelled) => -90001,
-            Self::Failed(_) => -4,
+            Self::TooLong | Self::Failed(_) => -4,
         }
     }
 }
 
 impl Family {
-    pub(crate) fn has(self, ip: IpAddr) -> bool {
+    /// This one, without what a machine has no addresses of: `interfaces` are IPv4's and IPv6's. With neither of them,
+    /// both stay.
+    pub(crate) fn among(self, interfaces: (bool, bool)) -> Self {
+        match (self, interfaces) {
+            (Self::Any, (true, false)) => Self::Ipv4,
+            (Self::Any, (false, true)) => Self::Ipv6,
+            (family, _) => family,
+        }
+    }
+
+    fn has(self, ip: IpAddr) -> bool {
         match self {
             Self::Any => true,
             Self::Ipv4 => ip.is_ipv4(),
@@ -79,14 +92,15 @@ impl Family {
 
 impl AddressQuery {
     /// The answer, if it needs nobody: no host, or an address, or something that can be neither. `None` is a name.
-    pub(crate) fn answer(&self) -> Option<Result<AddressList, AddressError>> {
+    /// `family` is what is left of that of the query.
+    pub(crate) fn answer(&self, family: Family) -> Option<Result<AddressList, AddressError>> {
         let Some(host) = &self.host else {
             let (v4, v6) = if self.passive {
                 (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED)
             } else {
                 (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST)
             };
-            return Some(self.list([v4.into(), v6.into()]));
+            return Some(self.list(family, [(v4, 0).into(), (v6, 0).into()]));
         };
         if let Some(address) = parse_address(host, self.port, self.numeric) {
             if !self.family.has(address.ip()) {
@@ -100,16 +114,19 @@ impl AddressQuery {
         self.numeric.then_some(Err(AddressError::NoName))
     }
 
-    /// Those that are wanted; an error if that is none.
+    /// Those of a family, with the port that was asked for; an error if that is none.
     pub(crate) fn list(
         &self,
-        ips: impl IntoIterator<Item = IpAddr>,
+        family: Family,
+        known: impl IntoIterator<Item = SocketAddr>,
     ) -> Result<AddressList, AddressError> {
-        let addresses: Vec<_> = ips
+        let mut addresses: Vec<_> = known
             .into_iter()
-            .filter(|ip| self.family.has(*ip))
-            .map(|ip| SocketAddr::new(ip, self.port))
+            .filter(|address| family.has(address.ip()))
             .collect();
+        for address in &mut addresses {
+            address.set_port(self.port);
+        }
         if addresses.is_empty() {
             return Err(AddressError::NoName);
         }

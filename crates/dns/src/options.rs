@@ -7,6 +7,9 @@ use thiserror::Error;
 use crate::resolv_conf::server_address;
 use crate::{ConfParts, Config};
 
+/// More than this is never waited.
+const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// A value that does not fit its option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the value does not fit the option")]
@@ -59,24 +62,34 @@ impl Config {
     }
 }
 
-/// A number that is not negative; nothing is 0.
+/// A number that is not negative, as C reads it: with blanks and a sign before it; nothing is 0.
 fn number(text: &str) -> Result<usize, BadOption> {
     if text.is_empty() {
         return Ok(0);
     }
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+    let text = without_blanks(text);
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(BadOption);
     }
     // More digits than fit are as good as the largest number.
-    Ok(text.parse().unwrap_or(usize::MAX))
-}
-
-/// Seconds, with a fraction; more than none.
-fn time(text: &str) -> Result<Duration, BadOption> {
-    let seconds: f64 = text.parse().map_err(|_| BadOption)?;
-    let time = Duration::try_from_secs_f64(seconds).map_err(|_| BadOption)?;
-    if time < Duration::from_micros(1) {
+    let number = digits.parse().unwrap_or(usize::MAX);
+    if text.starts_with('-') && number != 0 {
         return Err(BadOption);
     }
-    Ok(time)
+    Ok(number)
+}
+
+/// Seconds, with a fraction; a millisecond at least.
+fn time(text: &str) -> Result<Duration, BadOption> {
+    let seconds: f64 = without_blanks(text).parse().map_err(|_| BadOption)?;
+    if seconds.is_nan() || seconds < 0.001 {
+        return Err(BadOption);
+    }
+    Ok(Duration::try_from_secs_f64(seconds).map_or(LONGEST, |time| time.min(LONGEST)))
+}
+
+/// Without those before it, which C's functions skip.
+fn without_blanks(text: &str) -> &str {
+    text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c'])
 }

@@ -45,7 +45,9 @@ impl ResolvConf {
             match words.next() {
                 Some(b"nameserver") => conf.servers.extend(words.next().map(<[u8]>::to_vec)),
                 Some(b"domain") => {
-                    conf.search = Some(words.next().and_then(domain).into_iter().collect());
+                    if let Some(word) = words.next() {
+                        conf.search = Some(domain(word).into_iter().collect());
+                    }
                 }
                 Some(b"search") => conf.search = Some(words.filter_map(domain).collect()),
                 Some(b"options") => conf.options.extend(words.filter_map(option)),

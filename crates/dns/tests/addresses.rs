@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use domain::base::Rtype;
 use domain::base::iana::Rcode;
 use ferrevent_dns::{
-    AddressError, AddressList, AddressQuery, Config, Failure, Family, LookupResult, Name,
+    AddressError, AddressList, AddressQuery, Config, Failure, Family, Hosts, LookupResult, Name,
 };
 use script::{Data, Query, SECOND, World, ip};
 
@@ -217,21 +217,62 @@ fn only_configured_families_are_asked_for() {
     world.resolver.set_interfaces(true, false);
     let mut configured = query("www.test");
     configured.configured = true;
-    world.resolver.get_address_info(configured, 0);
+    world.resolver.get_address_info(configured.clone(), 0);
     assert_eq!(names(&world.sent()), [("www.test".into(), Rtype::A)]);
+    // Nor are those of the hosts, and of this machine, of another.
+    world
+        .resolver
+        .hosts_mut()
+        .add_file(b"10.0.0.1 both\n::5 both\n::6 six\n");
+    configured.host = Some(b"both".to_vec());
+    world.resolver.get_address_info(configured.clone(), 0);
+    assert_eq!(found(&mut world), ["10.0.0.1:80"]);
+    configured.host = None;
+    world.resolver.get_address_info(configured.clone(), 0);
+    assert_eq!(found(&mut world), ["127.0.0.1:80"]);
+    configured.host = Some(b"six".to_vec());
+    world.resolver.get_address_info(configured.clone(), 0);
+    assert_eq!(names(&world.sent()), [("six".into(), Rtype::A)]);
+    // What is an address needs none of ours.
+    configured.host = Some(b"::1".to_vec());
+    world.resolver.get_address_info(configured, 0);
+    assert_eq!(found(&mut world), ["[::1]:80"]);
+}
+
+#[test]
+fn the_hosts_addresses_keep_their_scopes() {
+    let mut world = World::new(config(), 1);
+    let text = b"fe80::1%2 two\n[fe80::1%3] two\nfe80::1%lo lo\n10.0.0.1%2 four\n";
+    world.resolver.hosts_mut().add_file(text);
+    world.resolver.get_address_info(query("two"), 0);
+    assert_eq!(found(&mut world), ["[fe80::1%2]:80", "[fe80::1%3]:80"]);
+    let mut hosts = Hosts::default();
+    hosts.add_file_with(b"here lo\n", |word| {
+        (word == b"here").then(|| "[fe80::1%7]:0".parse().unwrap())
+    });
+    let lo = Name::parse("lo").unwrap();
+    assert_eq!(hosts.addresses(&lo), ["[fe80::1%7]:0".parse().unwrap()]);
+    for name in ["lo", "four"] {
+        world.resolver.get_address_info(query(name), 0);
+        assert_eq!(world.sent().len(), 2, "{name} is not known");
+    }
 }
 
 #[test]
 fn a_name_that_is_none_ends_at_once() {
     let mut world = World::new(config(), 1);
     let long = "a".repeat(64);
-    for host in ["", "a..b", ".a", long.as_str()] {
+    let longer = "abcdefg.".repeat(32);
+    for (host, error) in [
+        ("", AddressError::NoName),
+        ("a..b", AddressError::NoName),
+        (".a", AddressError::NoName),
+        (long.as_str(), AddressError::TooLong),
+        (longer.as_str(), AddressError::TooLong),
+    ] {
         world.resolver.get_address_info(query(host), 0);
-        assert_eq!(
-            result(&mut world),
-            Some(Err(AddressError::NoName)),
-            "{host}"
-        );
+        assert_eq!(result(&mut world), Some(Err(error)), "{host}");
     }
     assert!(world.sent().is_empty());
+    assert_eq!(AddressError::TooLong.code(), -4);
 }

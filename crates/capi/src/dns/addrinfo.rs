@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::{MaybeUninit, offset_of};
 use std::net::SocketAddr;
+use std::num::IntErrorKind;
 use std::ptr;
 
 use ferrevent_dns::{AddressError, AddressList, AddressQuery, Family, LookupResult};
@@ -13,7 +14,7 @@ use super::lookup::{self, Callback, evdns_getaddrinfo_cb};
 use super::{evdns_base, evdns_request, files, hold, settle};
 use crate::bufferevent::Bev;
 use crate::memory;
-use crate::util::scoped_ipv6;
+use crate::util::{evutil_freeaddrinfo, evutil_getaddrinfo, socket_address};
 
 /// What the entries of a list are to say besides the address.
 #[derive(Clone, Copy)]
@@ -48,6 +49,20 @@ pub unsafe extern "C" fn evdns_getaddrinfo(
 ) -> *mut evdns_request {
     // SAFETY: by this function's contract. No lock is held while the callback runs.
     unsafe {
+        // What needs no name server is the system's business altogether, as in libevent.
+        if hints
+            .as_ref()
+            .is_some_and(|hints| hints.ai_flags & libc::AI_NUMERICHOST != 0)
+        {
+            let mut found = ptr::null_mut();
+            let code = evutil_getaddrinfo(node, service, hints, &mut found);
+            if let Some(callback) = callback {
+                callback(code, found, arg);
+            } else {
+                evutil_freeaddrinfo(found);
+            }
+            return ptr::null_mut();
+        }
         let (query, expansion) = match prepare(node, service, hints) {
             Ok(prepared) => prepared,
             Err(code) => {
@@ -109,7 +124,7 @@ pub(crate) unsafe fn look_up_for(
     port: u16,
 ) -> Started {
     let query = AddressQuery {
-        host: Some(with_scope_number(host)),
+        host: Some(plain_host(host)),
         port,
         family: match family {
             AF_INET => Family::Ipv4,
@@ -183,7 +198,7 @@ unsafe fn prepare(
         }
         // The usual pairs complete each other.
         let socket_type = match (socket_type, protocol) {
-            (0, libc::IPPROTO_TCP) => libc::SOCK_STREAM,
+            (0, libc::IPPROTO_TCP | libc::IPPROTO_SCTP) => libc::SOCK_STREAM,
             (0, libc::IPPROTO_UDP) => libc::SOCK_DGRAM,
             (given, _) => given,
         };
@@ -196,10 +211,10 @@ unsafe fn prepare(
             0
         } else {
             let numeric = flags & libc::AI_NUMERICSERV != 0;
-            port_of(CStr::from_ptr(service), numeric, socket_type).ok_or(libc::EAI_NONAME)?
+            port_of(CStr::from_ptr(service), numeric, protocol).ok_or(libc::EAI_NONAME)?
         };
         let query = AddressQuery {
-            host: (!node.is_null()).then(|| with_scope_number(CStr::from_ptr(node).to_bytes())),
+            host: (!node.is_null()).then(|| plain_host(CStr::from_ptr(node).to_bytes())),
             port,
             family,
             passive: flags & libc::AI_PASSIVE != 0,
@@ -215,24 +230,27 @@ unsafe fn prepare(
     }
 }
 
-/// An address whose scope is an interface's name gets its number.
-fn with_scope_number(host: &[u8]) -> Vec<u8> {
-    if host.contains(&b'%')
-        && let Some((ip, scope)) = scoped_ipv6(host)
-    {
-        return format!("{ip}%{scope}").into_bytes();
+/// An address is written the way that the resolver reads: without signs and leading zeros, and with a number for the
+/// interface that its scope names.
+fn plain_host(host: &[u8]) -> Vec<u8> {
+    // Addresses with a port, and those in brackets, are names here.
+    if host.starts_with(b"[") {
+        return host.to_vec();
     }
-    host.to_vec()
+    match socket_address(host, 0) {
+        Some(SocketAddr::V4(v4)) if v4.port() == 0 => v4.ip().to_string().into_bytes(),
+        Some(SocketAddr::V6(v6)) => format!("{}%{}", v6.ip(), v6.scope_id()).into_bytes(),
+        _ => host.to_vec(),
+    }
 }
 
-fn port_of(service: &CStr, numeric: bool, socket_type: c_int) -> Option<u16> {
+/// The port of a service. Its name is looked for among those of the protocol; of any, if that is none in particular.
+fn port_of(service: &CStr, numeric: bool, protocol: c_int) -> Option<u16> {
     let bytes = service.to_bytes();
-    if let Ok(text) = std::str::from_utf8(bytes)
-        && let Ok(port) = text.parse::<u16>()
-    {
-        return Some(port);
+    if let Some(port) = number(bytes) {
+        return u16::try_from(port).ok();
     }
-    if numeric {
+    if numeric || bytes.is_empty() {
         return None;
     }
     let mut found: *mut addrinfo = ptr::null_mut();
@@ -241,16 +259,9 @@ fn port_of(service: &CStr, numeric: bool, socket_type: c_int) -> Option<u16> {
         let mut hints = MaybeUninit::<addrinfo>::zeroed().assume_init();
         hints.ai_family = AF_INET;
         hints.ai_flags = libc::AI_PASSIVE;
-        hints.ai_socktype = match socket_type {
-            libc::SOCK_DGRAM => libc::SOCK_DGRAM,
-            _ => libc::SOCK_STREAM,
-        };
-        // Numbers out of range are no services' names.
-        if bytes
-            .iter()
-            .all(|byte| byte.is_ascii_digit() || *byte == b'-')
-        {
-            return None;
+        // There are no others.
+        if matches!(protocol, 0..=255) {
+            hints.ai_protocol = protocol;
         }
         if libc::getaddrinfo(ptr::null(), service.as_ptr(), &hints, &mut found) != 0 {
             return None;
@@ -259,6 +270,21 @@ fn port_of(service: &CStr, numeric: bool, socket_type: c_int) -> Option<u16> {
         let port = u16::from_be((*first).sin_port);
         libc::freeaddrinfo(found);
         Some(port)
+    }
+}
+
+/// A number as C's `strtol` reads it, if nothing follows. One that is too large is no port either.
+fn number(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    match text
+        .trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c'])
+        .parse()
+    {
+        Ok(number) => Some(number),
+        Err(error) => match error.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => Some(i64::MAX),
+            _ => None,
+        },
     }
 }
 

@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use ferrevent_dns::{ConfParts, Name, ResolvConf, domain};
 
 use super::{evdns_base, hold, servers, with};
+use crate::util::socket_address;
 
 pub(super) const RESOLV_CONF: &CStr = c"/etc/resolv.conf";
 const HOSTS: &CStr = c"/etc/hosts";
@@ -115,7 +116,10 @@ pub(super) unsafe fn refresh(dns: *mut evdns_base) {
             (*dns).resolver.hosts_mut().clear();
             for file in &(*dns).files.hosts {
                 match read_file(&file.name) {
-                    Ok(text) => (*dns).resolver.hosts_mut().add_file(&text),
+                    Ok(text) => (*dns)
+                        .resolver
+                        .hosts_mut()
+                        .add_file_with(&text, host_address),
                     Err(_) => (*dns).resolver.hosts_mut().add_localhost(),
                 }
             }
@@ -253,11 +257,16 @@ pub unsafe extern "C" fn evdns_base_load_hosts(dns: *mut evdns_base, name: *cons
             text
         };
         with(dns, |resolver, _| match &text {
-            Some(text) => resolver.hosts_mut().add_file(text),
+            Some(text) => resolver.hosts_mut().add_file_with(text, host_address),
             None => resolver.hosts_mut().add_localhost(),
         });
         code
     }
+}
+
+/// An address of a hosts file, which has no port.
+fn host_address(text: &[u8]) -> Option<SocketAddr> {
+    socket_address(text, 0).filter(|address| address.port() == 0)
 }
 
 /// A file's text, or libevent's number for what is wrong with it.

@@ -257,7 +257,7 @@ fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
 }
 
 /// An address with the index of the interface behind a `%`.
-pub(crate) fn scoped_ipv6(text: &[u8]) -> Option<(Ipv6Addr, u32)> {
+fn scoped_ipv6(text: &[u8]) -> Option<(Ipv6Addr, u32)> {
     let Some(percent) = text.iter().position(|&byte| byte == b'%') else {
         return Some((ipv6(text)?, 0));
     };

@@ -6,8 +6,8 @@ use super::exchange::{Outcome, Owner};
 use super::{ExchangeKey, LookupKey, Question, Resolver, Timer, after};
 use crate::message::RecordType;
 use crate::{
-    AddressError, AddressList, AddressQuery, Answer, Failure, Family, Finished, LookupResult, Name,
-    Records,
+    AddressError, AddressList, AddressQuery, Answer, BadName, Failure, Family, Finished,
+    LookupResult, Name, Records,
 };
 
 pub(super) struct Lookup {
@@ -59,34 +59,55 @@ impl Resolver {
     }
 
     pub(super) fn start_addresses(&mut self, query: AddressQuery, now: u64) -> LookupKey {
-        let known = query.answer().or_else(|| self.ask_hosts(&query));
-        let host = query.host.clone().unwrap_or_default();
-        let Some(name) = Name::parse(&host).ok().filter(|_| known.is_none()) else {
-            let key = self.insert(Purpose::Addresses(query), Vec::new(), &[], None);
-            self.lookups.remove(key);
-            let result = known.unwrap_or(Err(AddressError::NoName));
-            self.finished.push_back(Finished {
-                key,
-                result: LookupResult::Addresses(result),
-                ttl: 0,
-            });
-            return key;
+        let family = if query.configured {
+            query.family.among(self.interfaces)
+        } else {
+            query.family
         };
-        let names = self.candidates(&name, !host.ends_with(b"."));
-        let types: &[_] = match (query.family, query.configured, self.interfaces) {
-            (Family::Ipv4, ..) | (Family::Any, true, (true, false)) => &[RecordType::A],
-            (Family::Ipv6, ..) | (Family::Any, true, (false, true)) => &[RecordType::Aaaa],
-            (Family::Any, ..) => &[RecordType::A, RecordType::Aaaa],
+        let name = match self.known_addresses(&query, family) {
+            Ok(name) => name,
+            Err(result) => {
+                let key = self.insert(Purpose::Addresses(query), Vec::new(), &[], None);
+                self.lookups.remove(key);
+                self.finished.push_back(Finished {
+                    key,
+                    result: LookupResult::Addresses(result),
+                    ttl: 0,
+                });
+                return key;
+            }
+        };
+        let is_absolute = query.host.as_ref().is_some_and(|host| host.ends_with(b"."));
+        let names = self.candidates(&name, !is_absolute);
+        let types: &[_] = match family {
+            Family::Ipv4 => &[RecordType::A],
+            Family::Ipv6 => &[RecordType::Aaaa],
+            Family::Any => &[RecordType::A, RecordType::Aaaa],
         };
         self.start(Purpose::Addresses(query), names, types, now)
     }
 
-    fn ask_hosts(&self, query: &AddressQuery) -> Option<Result<AddressList, AddressError>> {
-        let name = Name::parse(query.host.as_ref()?).ok()?;
-        let list = query
-            .list(self.hosts.addresses(&name).iter().copied())
-            .ok()?;
-        Some(Ok(list))
+    /// The name to ask for; or the result, if it is known without asking.
+    fn known_addresses(
+        &self,
+        query: &AddressQuery,
+        family: Family,
+    ) -> Result<Name, Result<AddressList, AddressError>> {
+        if let Some(answer) = query.answer(family) {
+            return Err(answer);
+        }
+        let host = query.host.as_deref().unwrap_or_default();
+        let name = Name::parse(host).map_err(|bad| {
+            Err(match bad {
+                BadName::LongLabel | BadName::Long => AddressError::TooLong,
+                BadName::Empty | BadName::EmptyLabel => AddressError::NoName,
+            })
+        })?;
+        let known = self.hosts.addresses(&name).iter().copied();
+        match query.list(family, known) {
+            Ok(list) => Err(Ok(list)),
+            Err(_) => Ok(name),
+        }
     }
 
     fn start(

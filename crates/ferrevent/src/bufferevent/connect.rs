@@ -281,9 +281,9 @@ impl Base {
 
 fn kind_of(error: AddressError) -> io::ErrorKind {
     match error {
-        AddressError::NoName | AddressError::Failed(Failure::NotExist | Failure::NoData) => {
-            io::ErrorKind::NotFound
-        }
+        AddressError::NoName
+        | AddressError::TooLong
+        | AddressError::Failed(Failure::NotExist | Failure::NoData) => io::ErrorKind::NotFound,
         AddressError::Failed(Failure::Timeout) => io::ErrorKind::TimedOut,
         AddressError::Failed(_) => io::ErrorKind::Other,
     }
