@@ -12,7 +12,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ferrevent::Base;
-use ferrevent::http::{Failure, Reply, Request, Response, Server};
+use ferrevent::http::{
+    Ask, Exchange, Failure, Method, Reply, Request, Response, ResponseHandler, Server,
+};
 use rustix::net::{self, AddressFamily, SocketType};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -142,4 +144,59 @@ pub(crate) fn closed() -> (OwnedFd, SocketAddr) {
     net::bind(&socket, &anywhere).unwrap();
     let address = net::getsockname(&socket).unwrap();
     (socket, address.try_into().unwrap())
+}
+
+// ---- Bodies in parts ----
+
+pub(crate) fn put(target: &str) -> Ask {
+    Ask::new(Method::Put, target)
+}
+
+/// Notes how the request ends: the status and the body, or why there is none.
+pub(crate) fn note_end(base: &mut Base, exchange: Exchange, outcome: Result<(), Failure>) {
+    if let Err(failure) = outcome {
+        return note(base, name(&failure));
+    }
+    let code = exchange.head(base).unwrap().code();
+    let body = exchange.take_body(base).unwrap().to_vec();
+    note(base, format!("{code} {}", String::from_utf8(body).unwrap()));
+}
+
+/// Gives one part after the other, each when the former one is gone.
+pub(crate) struct OneByOne(pub(crate) Vec<&'static str>);
+
+impl ResponseHandler for OneByOne {
+    fn drained(&mut self, base: &mut Base, exchange: Exchange) {
+        assert_eq!(exchange.unsent(base), Some(0));
+        match self.0.is_empty() {
+            true => exchange.end(base).unwrap(),
+            false => exchange.part(base, self.0.remove(0)).unwrap(),
+        }
+    }
+
+    fn end(&mut self, base: &mut Base, exchange: Exchange, outcome: Result<(), Failure>) {
+        note_end(base, exchange, outcome);
+    }
+}
+
+/// Only notes what it is told.
+pub(crate) struct Notes;
+
+impl ResponseHandler for Notes {
+    fn interim(&mut self, base: &mut Base, _: Exchange) {
+        note(base, "interim");
+    }
+
+    fn head(&mut self, base: &mut Base, exchange: Exchange) {
+        let code = exchange.head(base).unwrap().code();
+        note(base, format!("head {code}"));
+    }
+
+    fn drained(&mut self, base: &mut Base, _: Exchange) {
+        note(base, "drained");
+    }
+
+    fn end(&mut self, base: &mut Base, exchange: Exchange, outcome: Result<(), Failure>) {
+        note_end(base, exchange, outcome);
+    }
 }

@@ -1,8 +1,10 @@
 //! What a client asks, and what it is answered.
 
 use ferrevent_core::buffer::Buffer;
+use ferrevent_http::client::Request;
 use ferrevent_http::{Method, ResponseHead, Uri, Version};
 
+use super::builder::Origin;
 use crate::http::fields::FieldList;
 
 /// What a [`Client`](super::Client) asks: a method, a target, header fields, and a body.
@@ -82,6 +84,18 @@ impl Ask {
     pub fn body_buffer(mut self, body: Buffer) -> Self {
         self.body = body;
         self
+    }
+}
+
+impl Ask {
+    pub(super) fn head<'a>(&'a self, origin: &'a Origin) -> Request<'a> {
+        Request {
+            method: self.method,
+            target: &self.target,
+            version: self.version,
+            host: Some(&origin.field),
+            body: self.body.len() as u64,
+        }
     }
 }
 

@@ -103,6 +103,7 @@ impl Client {
             .enabled(base)
             .is_some_and(|dirs| dirs.contains(Dirs::READ));
         bev.set_timeouts(base, timeout, None);
+        self.stop_body(base);
         reads
     }
 
@@ -180,7 +181,7 @@ impl Client {
                 client: self,
                 number,
             };
-            exchange.end(base, Err(failure.clone()));
+            exchange.tell_end(base, Err(failure.clone()));
         }
         self.over(base);
     }
@@ -208,7 +209,7 @@ impl Client {
         if let Some(bev) = slot.bev.take() {
             bev.free(base);
         }
-        exchange.end(base, Err(failure));
+        exchange.tell_end(base, Err(failure));
         self.disconnect(base);
         self.go_on(base);
     }

@@ -97,11 +97,13 @@ impl Exchange {
 
     /// Ends HTTP on its connection, and gives that out, once the answer was a 101, or a 2xx to `CONNECT`: from
     /// [`ResponseHandler::head`] on. The bufferevent has no handler and no timeouts; what the server has sent behind its
-    /// answer is in the input. The request is dropped without a call. `None` if the answer is another one.
+    /// answer is in the input. The request is dropped without a call. `None` if the answer is another one, or a body [in
+    /// parts](Client::start) has not ended.
     pub fn upgrade(self, base: &mut Base) -> Option<BufferEvent> {
         self.head(base)?;
         let slot = base.asking.clients.get_mut(self.client)?;
-        if !slot.machine.is_tunnel() {
+        let sending = slot.queue.front()?.sending;
+        if !slot.machine.is_tunnel() || sending.is_some_and(|sending| !sending.is_whole()) {
             return None;
         }
         let bev = slot.bev.take()?;
@@ -115,7 +117,7 @@ impl Exchange {
         Some(bev)
     }
 
-    fn asked(self, base: &Base) -> Option<&Asked> {
+    pub(super) fn asked(self, base: &Base) -> Option<&Asked> {
         let slot = base.asking.clients.get(self.client)?;
         slot.queue.iter().find(|asked| asked.number == self.number)
     }

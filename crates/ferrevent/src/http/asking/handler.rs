@@ -27,6 +27,13 @@ pub trait ResponseHandler: Any {
         let _ = (base, exchange);
     }
 
+    /// The parts of the body that were given are all with the system: time for the [next one](Exchange::part), or the
+    /// [end](Exchange::end). Only of a request that was [started](super::Client::start), from when it is under way until its
+    /// body has ended, or is not wanted any more.
+    fn drained(&mut self, base: &mut Base, exchange: Exchange) {
+        let _ = (base, exchange);
+    }
+
     /// The last call: the answer is complete, or there will be none. What has come of it can still be looked at, and be
     /// taken, until this returns; there is nothing left to [cancel](Exchange::cancel).
     fn end(&mut self, base: &mut Base, exchange: Exchange, outcome: Result<(), Failure>);

@@ -5,6 +5,7 @@
 //! * `ask` — what is asked and answered;
 //! * `handler` — whom it calls;
 //! * `exchange` — the key of a request, and what can be asked of it;
+//! * `parts` — bodies that are sent in parts;
 //! * `connect` — connecting, trying again, and the end of a connection;
 //! * `read` — what comes.
 
@@ -13,6 +14,7 @@ mod builder;
 mod connect;
 mod exchange;
 mod handler;
+mod parts;
 mod read;
 
 use std::collections::VecDeque;
@@ -20,8 +22,8 @@ use std::sync::Arc;
 
 use ferrevent_core::Dirs;
 use ferrevent_core::buffer::Buffer;
-use ferrevent_http::client::{Connection, Request};
-use ferrevent_http::{BadHead, Method, Uri};
+use ferrevent_http::client::{Connection, Sending};
+use ferrevent_http::{Method, Uri};
 use slotmap::{SlotMap, new_key_type};
 
 pub use self::ask::{Ask, Response};
@@ -111,6 +113,8 @@ struct Asked {
     /// Of the answer.
     body: Buffer,
     has_body: bool,
+    /// Of a body in parts, of which `ask` has what is not to be sent yet.
+    sending: Option<Sending>,
     /// Its handler is being told the end.
     over: bool,
 }
@@ -182,15 +186,29 @@ impl Client {
         handler: Box<dyn ResponseHandler>,
         collects: bool,
     ) -> Result<Exchange> {
-        let slot = base.asking.clients.get_mut(self).ok_or(Error::Stale)?;
+        let slot = base.asking.clients.get(self).ok_or(Error::Stale)?;
         // What cannot be asked is refused now, and not when its turn comes.
-        let mut trial = Connection::new();
-        write_head(&mut trial, &ask, &slot.origin, &mut Vec::new())?;
+        let request = ask.head(&slot.origin);
+        Connection::new().request(&request, ask.fields.iter(), &mut Vec::new())?;
+        self.queue(base, ask, handler, collects, None)
+    }
+
+    /// Asks what can be asked.
+    fn queue(
+        self,
+        base: &mut Base,
+        ask: Ask,
+        handler: Box<dyn ResponseHandler>,
+        collects: bool,
+        sending: Option<Sending>,
+    ) -> Result<Exchange> {
+        let slot = base.asking.clients.get_mut(self).ok_or(Error::Stale)?;
         slot.asked += 1;
         let number = slot.asked;
         slot.queue.push_back(Asked {
             number,
-            has_body: !ask.body.is_empty(),
+            has_body: sending.is_some() || !ask.body.is_empty(),
+            sending,
             ask,
             handler: Seat::Taken(handler),
             collects,
@@ -311,7 +329,13 @@ impl Client {
         slot.out.clear();
         slot.current = asked.number;
         slot.heard = false;
-        let written = write_head(&mut slot.machine, &asked.ask, &slot.origin, &mut slot.out);
+        let (request, fields) = (asked.ask.head(&slot.origin), asked.ask.fields.iter());
+        let out = &mut slot.out;
+        let written = match asked.sending {
+            None => slot.machine.request(&request, fields, out),
+            // The parts that were given already have been made ready.
+            Some(_) => slot.machine.start(&request, fields, out).map(drop),
+        };
         let output = lend(&mut base.streams, &mut base.core, bev, Dirs::WRITE);
         slot.phase = Phase::Asked;
         let number = asked.number;
@@ -349,21 +373,4 @@ impl Client {
             }
         });
     }
-}
-
-/// Writes the head of a request.
-fn write_head(
-    machine: &mut Connection,
-    ask: &Ask,
-    origin: &Origin,
-    out: &mut Vec<u8>,
-) -> Result<(), BadHead> {
-    let request = Request {
-        method: ask.method,
-        target: &ask.target,
-        version: ask.version,
-        host: Some(&origin.field),
-        body: ask.body.len() as u64,
-    };
-    machine.request(&request, ask.fields.iter(), out)
 }

@@ -51,6 +51,7 @@ impl Client {
             client: self,
             number: asked.number,
         };
+        let held = slot.machine.holds_body();
         let holds = !asked.collects && asked.body.len() >= MOST_UNTAKEN;
         let step = match holds {
             true => Ok(Step::Wait),
@@ -64,6 +65,7 @@ impl Client {
         }
         drop(input);
         let ended = slot.ended;
+        let refuses_body = step == Ok(Step::Head) && slot.machine.refuses_body();
         if slot.untold && matches!(step, Ok(Step::Wait | Step::Complete)) {
             slot.untold = false;
             exchange.with_handler(base, |handler, base| handler.body(base, exchange));
@@ -76,11 +78,16 @@ impl Client {
             Ok(Step::Wait) if ended && !holds => self.closed(base),
             Ok(Step::Wait | Step::Continue) => return false,
             Ok(Step::Head) => {
+                if refuses_body {
+                    self.stop_body(base);
+                }
                 exchange.with_handler(base, |handler, base| handler.head(base, exchange));
             }
             Ok(Step::Interim) => {
                 exchange.with_handler(base, |handler, base| handler.interim(base, exchange));
-                self.send_held_body(base, exchange);
+                if held {
+                    self.send_held_body(base, exchange);
+                }
             }
             Ok(Step::Body(_) | Step::Discard(_)) => {}
             Ok(Step::Complete) if exchange.exists(base) => self.answered(base),
@@ -101,22 +108,44 @@ impl Client {
         if slot.machine.holds_body() {
             return;
         }
+        let timeout = slot.settings.timeout;
         if let (Some(bev), Some(asked)) = (slot.bev, slot.queue.front_mut()) {
             let output = lend(&mut base.streams, &mut base.core, bev, Dirs::WRITE);
             let sent = output.map(|mut output| output.append_buffer(&mut asked.ask.body));
             debug_assert!(sent.is_none_or(|sent| sent.is_ok()));
+            // Until it has got that, it need not say more.
+            bev.set_timeouts(base, None, timeout);
+            if bev.output_len(base) == Some(0) {
+                // There is nothing that could be reported as sent.
+                bev.trigger(base, Dirs::WRITE, true);
+            }
         }
     }
 
-    /// All of the request is with the system.
+    /// All of the request is with the system, or all parts of its body that were given.
     pub(super) fn written(self, base: &mut Base, bev: BufferEvent) {
         let Some(slot) = base.asking.clients.get(self) else {
             return;
         };
-        if slot.phase == Phase::Asked && bev.output_len(base) == Some(0) {
-            let timeout = slot.settings.timeout;
-            bev.set_timeouts(base, timeout, timeout);
+        let (Phase::Asked, Some(asked)) = (slot.phase, slot.queue.front()) else {
+            return;
+        };
+        if bev.output_len(base) != Some(0) {
+            return;
         }
+        let is_open = asked.sending.is_some_and(|sending| sending.is_open());
+        let exchange = Exchange {
+            client: self,
+            number: asked.number,
+        };
+        let timeout = slot.settings.timeout;
+        if !is_open || slot.machine.holds_body() {
+            bev.set_timeouts(base, timeout, timeout);
+            return;
+        }
+        // It is the program's time.
+        bev.set_timeouts(base, None, timeout);
+        exchange.with_handler(base, |handler, base| handler.drained(base, exchange));
     }
 
     /// The server has ended its direction.
@@ -158,8 +187,9 @@ impl Client {
         };
         slot.phase = Phase::Ending;
         slot.used = true;
-        exchange.end(base, Ok(()));
-        let sent = bev.output_len(base) == Some(0);
+        let all_given = asked.sending.is_none_or(|sending| sending.is_whole());
+        exchange.tell_end(base, Ok(()));
+        let sent = all_given && bev.output_len(base) == Some(0);
         let Some(slot) = base.asking.clients.get_mut(self) else {
             return;
         };
@@ -198,7 +228,7 @@ impl Client {
 
 impl Exchange {
     /// Tells its handler, and forgets it.
-    pub(super) fn end(self, base: &mut Base, outcome: Result<(), Failure>) {
+    pub(super) fn tell_end(self, base: &mut Base, outcome: Result<(), Failure>) {
         if let Some(asked) = self.asked_mut(base) {
             asked.over = true;
         }
