@@ -77,6 +77,38 @@ CASE(timer_of_zero_and_less) {
 }
 
 /* A second event_add moves the timer; one with NULL leaves it as it is. */
+
+static void less_than_nothing(struct event_base *base, int fd, short what, long seconds, long micros) {
+    struct event *event = new_event(base, fd, what, traced, "late");
+    struct timeval wait = {seconds, micros};
+    CHECK(event_add(event, &wait) == 0);
+    step("passes");
+    for (int i = 0; i < 3; i++) {
+        token("<%x>", (unsigned)pending(event));
+        pass(base);
+    }
+    token("<%x>", (unsigned)pending(event));
+    event_free(event);
+}
+
+/* What is over before it begins begins again, if it is persistent; but not what is nothing. */
+CASE(timer_of_less_than_nothing_that_persists) {
+    struct event_base *base = new_base();
+    int fd[2];
+    unix_pair(fd);
+    for (int persists = 0; persists < 2; persists++) {
+        short what = persists ? EV_PERSIST : 0;
+        less_than_nothing(base, -1, what, 0, 0);
+        less_than_nothing(base, -1, what, -1, 0);
+        less_than_nothing(base, -1, what, -1, 999999);
+        less_than_nothing(base, fd[0], what | EV_READ, 0, 0);
+        less_than_nothing(base, fd[0], what | EV_READ, -4294967296, 0);
+    }
+    event_base_free(base);
+    close(fd[0]);
+    close(fd[1]);
+}
+
 CASE(timer_added_again_moves) {
     struct event_base *base = new_base();
     struct event *a = new_event(base, -1, 0, traced, "a");

@@ -103,7 +103,7 @@ unsafe fn add(ev: *mut event, tv: *const timeval) -> c_int {
         if event_base::refuses(base, "event_add") {
             return -1;
         }
-        let timeout = tv.as_ref().map(nanoseconds);
+        let timeout = tv.as_ref().map(|tv| timeout_of(ev, tv));
         event_base::with(base, |inner| {
             if is_finalizing(ev) {
                 return -1;
@@ -140,6 +140,17 @@ unsafe fn add(ev: *mut event, tv: *const timeval) -> c_int {
                 }
             }
         })
+    }
+}
+
+/// A timeout in nanoseconds. Of a persistent event, one that is over before it begins begins again all the same; to the core,
+/// none at all would not.
+unsafe fn timeout_of(ev: *const event, tv: &timeval) -> u64 {
+    // SAFETY: the caller's `ev` is initialised.
+    let persists = unsafe { (*ev).ev_events } & What::PERSIST.bits() as c_short != 0;
+    match nanoseconds(tv) {
+        0 if persists && (tv.tv_sec < 0 || tv.tv_usec < 0) => 1,
+        timeout => timeout,
     }
 }
 
