@@ -61,6 +61,7 @@ CASE(http_hostile_and_refused) {
     TRY("no version", "GET /g\r\nHost: h\r\n\r\n");
     TRY("empty line first", "\r\n" GET "\r\n");
     TRY("nothing", "\r\n\r\n");
+    TRY("empty line behind a body", POST "Content-Length: 3\r\n\r\nabc\r\n" GET "\r\n");
     TRY("target of nothing", "GET  HTTP/1.1\r\nHost: h\r\n\r\n");
     END;
 }
@@ -140,11 +141,13 @@ CASE_DIFFERS(http_hostile_headers, "K", "a name is a token, and a value is on it
     END;
 }
 
-CASE_DIFFERS(http_hostile_first_lines, "K", "HTTP/1.0 and HTTP/1.1, and a target without blanks") {
+CASE_DIFFERS(http_hostile_first_lines, "K", "HTTP/1.0 and HTTP/1.1, and no blanks but two") {
     BEGIN;
     TRY("HTTP/1.2", "GET /g HTTP/1.2\r\nHost: h\r\n\r\n");
     TRY("HTTP/1.4294967297", "GET /g HTTP/1.4294967297\r\nHost: h\r\n\r\n");
     TRY("blank in the target", "GET /g h HTTP/1.1\r\nHost: h\r\n\r\n");
+    TRY("blank first", " " GET "\r\n");
+    TRY("tab first", "\t" GET "\r\n");
     END;
 }
 
