@@ -118,6 +118,7 @@ unsafe extern "C" {
     pub(crate) fn bufferevent_socket_new(base: *mut event_base, fd: c_int, options: c_int) -> *mut bufferevent;
     pub(crate) fn bufferevent_socket_connect(bev: *mut bufferevent, address: *const sockaddr, len: c_int) -> c_int;
     pub(crate) fn bufferevent_pair_new(base: *mut event_base, options: c_int, pair: *mut *mut bufferevent) -> c_int;
+    pub(crate) fn bufferevent_pair_get_partner(bev: *mut bufferevent) -> *mut bufferevent;
     pub(crate) fn bufferevent_free(bev: *mut bufferevent);
     pub(crate) fn bufferevent_incref(bev: *mut bufferevent);
     pub(crate) fn bufferevent_decref(bev: *mut bufferevent) -> c_int;

@@ -88,6 +88,7 @@ impl HttpRequest {
     pub fn add_header(&mut self, name: &str, value: &str) -> Result<()> {
         let invalid = || Error::Io(std::io::ErrorKind::InvalidInput.into());
         let texts = CString::new(name).ok().zip(CString::new(value).ok());
+        let texts = texts.filter(|_| is_one_line(name) && is_one_line(value));
         let (name, value) = texts.ok_or_else(invalid)?;
         // SAFETY: the request is live, as in `uri`.
         let headers: *mut evkeyvalq =
@@ -100,7 +101,7 @@ impl HttpRequest {
     }
 
     /// Answers it (`evhttp_send_reply`), with what is in `body`, which is moved. Without a reason there is the usual one
-    /// for the code.
+    /// for the code; so there is for a reason that cannot be sent, because it has a zero byte or the end of a line in it.
     pub fn reply(self, code: u16, reason: Option<&str>, body: Option<&mut Buffer>) {
         let reason = c_reason(reason);
         let body = body.map_or(std::ptr::null_mut(), |body| body.as_raw());
@@ -109,7 +110,7 @@ impl HttpRequest {
         unsafe { ffi::evhttp_send_reply(raw, c_int::from(code), pointer(reason.as_ref()), body) };
     }
 
-    /// Answers it with a page that says what is wrong (`evhttp_send_error`).
+    /// Answers it with a page that says what is wrong (`evhttp_send_error`). The reason is as in [`reply`](Self::reply).
     pub fn error(self, code: u16, reason: Option<&str>) {
         let reason = c_reason(reason);
         let raw = self.into_raw();
@@ -138,9 +139,16 @@ unsafe fn text<'a>(text: *const c_char) -> Option<&'a [u8]> {
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_bytes())
 }
 
-/// A reason with a zero byte is none.
+/// A reason with a zero byte or the end of a line is none: what is behind it would be read as header fields, or as
+/// another answer.
 fn c_reason(reason: Option<&str>) -> Option<CString> {
-    CString::new(reason?).ok()
+    CString::new(reason.filter(|reason| is_one_line(reason))?).ok()
+}
+
+/// Whether it stays one line when it is sent. libevent looks at no reason, and up to Debian's `+deb12u1` its values may go
+/// on in the next line.
+fn is_one_line(text: &str) -> bool {
+    !text.contains(['\r', '\n'])
 }
 
 fn pointer(text: Option<&CString>) -> *const c_char {

@@ -370,3 +370,31 @@ fn a_pair_carries_bytes() {
     base.run().unwrap();
     assert!(!other.exists(&base) && one.exists(&base));
 }
+
+#[test]
+fn the_ends_of_a_pair_do_not_connect() {
+    let mut base = Base::new().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    let refuses = |base: &mut Base, bev: BufferEvent| {
+        let refused = bev.connect(base, address);
+        let unsupported = std::io::ErrorKind::Unsupported;
+        assert!(matches!(refused, Err(Error::Io(error)) if error.kind() == unsupported));
+        assert_eq!(bev.fd(base), None);
+    };
+    let [one, other] = BufferEvent::pair(&mut base);
+    refuses(&mut base, one);
+    // What C has made is known by its other end.
+    let raw = other.into_raw(&mut base).unwrap();
+    // SAFETY: it is live, and nobody's now.
+    let other = unsafe { BufferEvent::from_raw(&mut base, raw.as_ptr()) };
+    refuses(&mut base, other);
+    other.enable(&mut base, Dirs::READ).unwrap();
+    one.write(&mut base, "hello").unwrap();
+    for _ in 0..3 {
+        base.run_nonblocking().unwrap();
+    }
+    assert_eq!(other.input_len(&base), Some(5), "they are a pair as before");
+    other.free(&mut base);
+    refuses(&mut base, one);
+}

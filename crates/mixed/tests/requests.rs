@@ -130,6 +130,8 @@ fn a_request_is_looked_at_and_answered() {
         request.add_header("X-Answer", "42").unwrap();
         request.add_header("X-Bad", "4\n2").unwrap_err();
         request.add_header("X-Bad", "4\x002").unwrap_err();
+        request.add_header("X-Bad", "4\r\n 2").unwrap_err();
+        request.add_header("X\r\nBad", "42").unwrap_err();
         request.reply(202, Some("Taken"), Some(&mut answer));
         assert!(answer.is_empty());
     });
@@ -146,6 +148,38 @@ fn a_request_that_is_dropped_is_answered_with_500() {
     assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
     let answer = Server::start(|_, request| request.error(404, None)).ask(POST);
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+}
+
+#[test]
+fn a_reason_is_one_line_or_the_usual_one() {
+    const SPLIT: [&str; 4] = [
+        "Yes\r\nSet-Cookie: a",
+        "Yes\r\n\r\nHTTP/1.1 200 Mine",
+        "Yes\nX: y",
+        "Yes\rX: y",
+    ];
+    fn split(request: &HttpRequest) -> &'static str {
+        let which = request.uri().strip_prefix(b"/notes?x=").unwrap();
+        SPLIT[usize::from(which[0] - b'0')]
+    }
+    let mut replies = Server::start(|_, request| {
+        let reason = split(&request);
+        request.reply(404, Some(reason), None);
+    });
+    let mut errors = Server::start(|_, request| {
+        let reason = split(&request);
+        request.error(404, Some(reason));
+    });
+    for which in 0..SPLIT.len() {
+        let asked = POST.replace("x=1", &format!("x={which}"));
+        for server in [&mut replies, &mut errors] {
+            let answer = server.ask(&asked);
+            assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
+            for theirs in ["Yes", "Set-Cookie", "Mine", "X: y"] {
+                assert!(!answer.contains(theirs), "{answer}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl BufferEventBuilder {
             let Some(raw) = NonNull::new(raw) else {
                 return BufferEvent::default();
             };
-            let bev = base.insert_stream(raw, Held::Made);
+            let bev = base.insert_stream(raw, Held::Paired);
             // As in `unconnected`.
             let _ = self.set_up(base, bev);
             bev

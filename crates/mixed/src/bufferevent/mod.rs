@@ -53,6 +53,8 @@ pub(crate) struct StreamSlot {
 enum Held {
     /// Rust, which has made it on a socket that it owns.
     Made,
+    /// Rust, which has made it as one end of a pair.
+    Paired,
     /// Rust, to which C has given it.
     Given,
     /// C.
@@ -269,9 +271,13 @@ impl BufferEvent {
     /// ends is told to the handler.
     ///
     /// # Errors
-    /// [`Error::Io`] when the attempt cannot even begin; [`Error::Stale`].
+    /// [`Error::Io`] when the attempt cannot even begin, and of the kind `Unsupported` for one end of a pair, which has no
+    /// use for a socket; [`Error::Stale`].
     pub fn connect(self, base: &mut Base, address: SocketAddr) -> Result<()> {
         let raw = base.stream(self).ok_or(Error::Stale)?;
+        if self.is_paired(base, raw) {
+            return Err(Error::Io(std::io::ErrorKind::Unsupported.into()));
+        }
         let address = Address::from(address);
         let (address, len) = address.as_raw();
         // SAFETY: it is live: `stream` has looked, and the address outlives the call. Nothing is borrowed if it calls back.
@@ -354,6 +360,18 @@ impl BufferEvent {
         self.free(base);
         // SAFETY: the bufferevent was made with a socket that it owns, and has been parted from it.
         Some(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+}
+
+impl BufferEvent {
+    /// Whether it is one end of a pair, as far as that is known: C may have made it, and freed the other end.
+    fn is_paired(self, base: &Base, raw: NonNull<bufferevent>) -> bool {
+        let streams = base.shared().streams.borrow();
+        let made = streams
+            .get(self)
+            .is_some_and(|slot| slot.held == Held::Paired);
+        // SAFETY: it is live: the caller's `stream` has looked. It may be of any kind.
+        made || !unsafe { ffi::bufferevent_pair_get_partner(raw.as_ptr()) }.is_null()
     }
 }
 
