@@ -5,10 +5,13 @@
     reason = "a test that fails by unwrap says where it failed"
 )]
 
-use ferrevent::Base;
-use ferrevent::http::{Reply, Request, Server, ServerBuilder, Service};
+use std::net::SocketAddr;
 
-use crate::ground::{Far, Ground, settle};
+use ferrevent::Base;
+use ferrevent::http::{Failure, Reply, Request, RequestCallbacks, Server, ServerBuilder, Service};
+use ferrevent_sim::{Faults, World};
+
+use crate::ground::{Far, Ground, note, settle};
 
 /// A base with a server, and a connection to it.
 pub(crate) struct Talk {
@@ -106,4 +109,54 @@ pub(crate) fn undated(text: &str) -> String {
         }
     }
     out
+}
+
+pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// The request that is not answered yet.
+pub(crate) struct Open(pub(crate) Request);
+
+pub(crate) fn keep(base: &mut Base, request: Request) {
+    base.insert_state(Open(request));
+}
+
+/// Notes how the request ends, and does not answer it.
+pub(crate) fn keep_and_note(base: &mut Base, request: Request) {
+    let handler = RequestCallbacks::new()
+        .client_ended(|base, _| note(base, "client_ended"))
+        .end(|base, request, outcome| {
+            assert!(request.exists(base) && request.head(base).is_some());
+            assert!(request.reply(base, Reply::new(200)).is_err(), "it is over");
+            note(base, name(&outcome));
+        });
+    request.set_handler(base, handler);
+    base.insert_state(Open(request));
+}
+
+pub(crate) fn name(outcome: &Result<(), Failure>) -> &'static str {
+    match outcome {
+        Ok(()) => "ok",
+        Err(Failure::Eof) => "eof",
+        Err(Failure::Timeout) => "timeout",
+        Err(Failure::Message(_)) => "message",
+        Err(Failure::Connection(_)) => "connection",
+        Err(Failure::Shutdown) => "shutdown",
+        Err(_) => "?",
+    }
+}
+
+/// With a clock of its own.
+pub(crate) fn simulated() -> Ground {
+    Ground::Simulated(World::new(1, Faults::none()))
+}
+
+/// Runs until nothing is left to wait for, and says how many seconds that took.
+pub(crate) fn run_out(base: &mut Base) -> u64 {
+    let start = base.now();
+    base.run().unwrap();
+    (base.now() - start).as_secs_f64().round() as u64
+}
+
+pub(crate) fn anywhere() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
 }
