@@ -140,3 +140,33 @@ fn the_ends_of_a_pair_have_timeouts() {
     assert_eq!(notes(&mut base), ["timeout writing"]);
     other.free(&mut base);
 }
+
+#[test]
+fn the_ends_of_a_pair_do_not_connect() {
+    let mut base = Base::new().unwrap();
+    let [one, other] = BufferEvent::pair(&mut base);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    let refuses = |base: &mut Base, bev: BufferEvent| {
+        for refused in [
+            bev.connect(base, address),
+            bev.connect_unix(base, "\0nobody"),
+            bev.connect_host(base, "localhost", address.port()),
+        ] {
+            let kind = std::io::Error::from(refused.unwrap_err()).kind();
+            assert_eq!(kind, std::io::ErrorKind::Unsupported);
+        }
+        assert_eq!(bev.fd(base), None);
+    };
+    for bev in [one, other] {
+        refuses(&mut base, bev);
+    }
+    other.enable(&mut base, Dirs::READ).unwrap();
+    one.write(&mut base, "hello").unwrap();
+    for _ in 0..5 {
+        base.run_nonblocking().unwrap();
+    }
+    assert_eq!(other.input_len(&base), Some(5), "they are a pair as before");
+    other.free(&mut base);
+    refuses(&mut base, one);
+}

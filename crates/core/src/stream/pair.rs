@@ -52,6 +52,11 @@ impl<H: Host> Core<H> {
         Some((partner, self.streams.get(partner)?.cookie))
     }
 
+    /// Whether it is one end of a pair, also if the other one is freed.
+    pub fn is_paired(&self, key: StreamKey) -> bool {
+        self.pair(key).is_some()
+    }
+
     /// Where [`Io::Move`] is to move the bytes of `key` to.
     pub fn move_target(&self, key: StreamKey) -> Option<(StreamKey, H::Stream)> {
         let target = self.pair(key)?.moving_to?;

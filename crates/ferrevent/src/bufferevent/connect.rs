@@ -27,14 +27,15 @@ impl BufferEvent {
     /// was given, if it was; otherwise makes one, and a new one for each further attempt.
     ///
     /// # Errors
-    /// [`Error::Io`] when the attempt cannot even begin (`ENETUNREACH`); nobody is called then. That the connection was
-    /// refused, even at once, is told to the handler. [`Error::Stale`]; [`Error::NotOnSystem`].
+    /// [`Error::Io`] when the attempt cannot even begin (`ENETUNREACH`), and of the kind `Unsupported` for one end of a
+    /// pair, which has no use for a socket; nobody is called then. That the connection was refused, even at once, is told to
+    /// the handler. [`Error::Stale`]; [`Error::NotOnSystem`].
     pub fn connect(self, base: &mut Base, address: SocketAddr) -> Result<()> {
         let lowest = self.bottom(base);
         if lowest != self {
             return lowest.connect(base, address);
         }
-        self.stop_dialing(base)?;
+        self.give_up_connecting(base)?;
         base.start_connect(self, &Address::from(address))
     }
 
@@ -49,7 +50,7 @@ impl BufferEvent {
         if lowest != self {
             return lowest.connect_unix(base, path);
         }
-        self.stop_dialing(base)?;
+        self.give_up_connecting(base)?;
         let address = Address::unix(path.as_ref().as_os_str().as_bytes())?;
         base.start_connect(self, &address)
     }
@@ -63,7 +64,7 @@ impl BufferEvent {
     /// ten seconds at the latest. That it has failed is told to the handler as [`Error::Lookup`].
     ///
     /// # Errors
-    /// [`Error::Stale`]; [`Error::NotOnSystem`].
+    /// [`Error::Stale`]; [`Error::NotOnSystem`]; [`Error::Io`] for one end of a pair.
     pub fn connect_host(self, base: &mut Base, host: &str, port: u16) -> Result<()> {
         let resolver = base.resolver()?;
         self.connect_host_with(base, resolver, host, port)
@@ -72,7 +73,7 @@ impl BufferEvent {
     /// As [`connect_host`](Self::connect_host), with a resolver of your own.
     ///
     /// # Errors
-    /// [`Error::Stale`], also if the resolver has been freed; [`Error::NotOnSystem`].
+    /// [`Error::Stale`], also if the resolver has been freed; [`Error::NotOnSystem`]; [`Error::Io`] for one end of a pair.
     pub fn connect_host_with(
         self,
         base: &mut Base,
@@ -85,7 +86,7 @@ impl BufferEvent {
             return lowest.connect_host_with(base, resolver, host, port);
         }
         base.native()?;
-        self.stop_dialing(base)?;
+        self.give_up_connecting(base)?;
         let name = host.to_owned();
         let told = move |base: &mut Base, found| self.looked_up(base, &name, found);
         let lookup = resolver.addresses(base, host, port, told)?;
@@ -141,6 +142,15 @@ impl BufferEvent {
         Ok(base
             .core
             .start_connect(key, fd, kind, begun, Some(&mut *base.driver))?)
+    }
+
+    /// Another attempt begins, if this one can connect at all.
+    fn give_up_connecting(self, base: &mut Base) -> Result<()> {
+        let key = base.slot(self).ok_or(Error::Stale)?.key;
+        if base.core.is_paired(key) {
+            return Err(Error::Io(io::ErrorKind::Unsupported.into()));
+        }
+        self.stop_dialing(base)
     }
 
     /// Forgets the look-up of a host, and the attempts to connect to it.
