@@ -452,6 +452,34 @@ CASE(filter_flush_while_reading) /* 75 */
     }
 }
 
+/* What is no mode counts as a flush. (Which number the function sees then is not shown.) */
+CASE(filter_flush_with_unusual_arguments) /* 75 */
+{
+    static const short directions[] = {0, EV_READ, EV_WRITE, EV_READ | EV_WRITE, EV_TIMEOUT, EV_SIGNAL, -1};
+    static const int modes[] = {3, 100, -1, 1 << 30};
+    for (size_t mode = 0; mode < sizeof modes / sizeof *modes; mode++) {
+        for (size_t what = 0; what < sizeof directions / sizeof *directions; what++) {
+            struct stack s;
+            open_stack(&s, 0, 0);
+            s.sieve.quiet = true;
+            bufferevent_disable(s.a.bev, EV_WRITE);
+            write_letters(s.a.bev, 5);
+            send_letters(s.peer, 3);
+            bufferevent_enable(s.below, EV_READ);
+            settle(s.base);
+            say("mode %d what %d = %d", modes[mode], directions[what],
+                bufferevent_flush(s.a.bev, directions[what], (enum bufferevent_flush_mode)modes[mode]));
+            say("in %zu out %zu, below in %zu out %zu", in_length(s.a.bev), out_length(s.a.bev),
+                in_length(s.below), out_length(s.below));
+            step("loop");
+            settle(s.base);
+            say("of a socket = %d",
+                bufferevent_flush(s.below, directions[what], (enum bufferevent_flush_mode)modes[mode]));
+            close_stack(&s);
+        }
+    }
+}
+
 CASE(filter_flush_without_functions) /* 75 */
 {
     static const short directions[] = {EV_READ, EV_WRITE, EV_READ | EV_WRITE};

@@ -224,6 +224,76 @@ CASE(pair_flush_past_the_high_mark) /* 71 */
     close_two(&t);
 }
 
+/* Writes in pieces, and flushes after each: up to the high mark, and beyond it once it is reached. */
+static void flush_in_pieces(size_t high, size_t low, bool reads, bool by_reader, int mode) {
+    struct two t;
+    char data[5];
+    open_two(&t, 0);
+    /* Without a read callback, which libevent calls again and again at the mark. */
+    bufferevent_setcb(t.b.bev, NULL, on_write, on_event, &t.b);
+    bufferevent_setwatermark(t.b.bev, EV_READ, low, high);
+    if (reads)
+        bufferevent_enable(t.b.bev, EV_READ);
+    say("high %zu low %zu reads %d by the reader %d mode %d", high, low, reads, by_reader, mode);
+    for (int piece = 0; piece < 3; piece++) {
+        write_letters(t.a.bev, piece == 1 ? 7 : 3);
+        lengths(&t);
+        if (by_reader)
+            bufferevent_flush(t.b.bev, EV_READ, (enum bufferevent_flush_mode)mode);
+        else
+            bufferevent_flush(t.a.bev, EV_WRITE, (enum bufferevent_flush_mode)mode);
+        lengths(&t);
+        step("loop");
+        settle(t.base);
+        lengths(&t);
+    }
+    for (int piece = 0; piece < 3; piece++) {
+        bufferevent_read(t.b.bev, data, piece == 0 ? 2 : 5);
+        lengths(&t);
+        if (piece == 1)
+            bufferevent_flush(t.a.bev, EV_WRITE, (enum bufferevent_flush_mode)mode);
+        step("loop");
+        settle(t.base);
+        lengths(&t);
+    }
+    close_two(&t);
+}
+
+CASE(pair_flush_in_pieces_and_the_high_mark) /* 71 */
+{
+    static const size_t highs[] = {0, 1, 4, 8, 100};
+    for (size_t high = 0; high < sizeof highs / sizeof *highs; high++)
+        for (int variant = 0; variant < 8; variant++)
+            for (int mode = BEV_NORMAL; mode <= BEV_FINISHED; mode++)
+                flush_in_pieces(highs[high], variant & 1 ? 6 : 0, variant & 2, variant & 4, mode);
+}
+
+CASE(pair_flush_with_unusual_arguments) /* 71 */
+{
+    static const short directions[] = {0, EV_READ, EV_WRITE, EV_READ | EV_WRITE, EV_TIMEOUT, EV_SIGNAL,
+                                       EV_PERSIST, ~(EV_READ | EV_WRITE), -1};
+    static const int modes[] = {BEV_NORMAL, BEV_FLUSH, BEV_FINISHED, 3, 100, -1, 1 << 30};
+    for (size_t mode = 0; mode < sizeof modes / sizeof *modes; mode++) {
+        for (size_t what = 0; what < sizeof directions / sizeof *directions; what++) {
+            struct two t;
+            open_two(&t, 0);
+            write_letters(t.a.bev, 5);
+            write_letters(t.b.bev, 3);
+            for (int time = 0; time < 2; time++) {
+                int result = bufferevent_flush(t.a.bev, directions[what],
+                                               (enum bufferevent_flush_mode)modes[mode]);
+                say("mode %d what %d = %d", modes[mode], directions[what], result);
+                lengths(&t);
+                step("loop");
+                settle(t.base);
+            }
+            say("enabled %d %d", bufferevent_get_enabled(t.a.bev),
+                bufferevent_get_enabled(t.b.bev));
+            close_two(&t);
+        }
+    }
+}
+
 CASE(pair_freed_one_end) /* 72 */
 {
     struct two t;

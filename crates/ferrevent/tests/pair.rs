@@ -94,6 +94,34 @@ fn a_flush_moves_everything_and_finishing_tells_the_end() {
 }
 
 #[test]
+fn a_flush_fills_the_reader_up_to_its_high_mark_and_goes_beyond_it_from_there() {
+    for mode in [Mode::Flush, Mode::Finished] {
+        let (mut base, one, other) = pair();
+        other.set_watermark(&mut base, Dirs::READ, 0, 4);
+        let mut flushed = Vec::new();
+        for piece in ["012", "3456789", "abc"] {
+            one.write(&mut base, piece).unwrap();
+            assert!(one.flush(&mut base, Dirs::WRITE, mode));
+            settle(&mut base);
+            flushed.push((one.output_len(&base), other.input_len(&base)));
+        }
+        let expected = [(0, 3), (6, 4), (0, 13)].map(|(out, input)| (Some(out), Some(input)));
+        assert_eq!(flushed, expected);
+    }
+}
+
+#[test]
+fn finishing_neither_direction_tells_an_end_of_neither() {
+    let (mut base, one, other) = pair();
+    other.set_handler(&mut base, Witness);
+    one.write(&mut base, "held").unwrap();
+    assert!(one.flush(&mut base, Dirs::empty(), Mode::Finished));
+    settle(&mut base);
+    assert_eq!(notes(&mut base).len(), 1);
+    assert_eq!(one.output_len(&base), Some(4));
+}
+
+#[test]
 fn freeing_one_end_leaves_the_other_alone() {
     let (mut base, one, other) = pair();
     witness(&mut base, other);

@@ -359,8 +359,9 @@ pub unsafe extern "C" fn bufferevent_get_underlying(bev: *mut bufferevent) -> *m
 }
 
 /// `bufferevent_flush`: on a socket it does nothing, and returns 0. A filter is run, and then what is below is flushed;
-/// 1 if the filter did anything, otherwise 0. The ends of a pair exchange what they have, and the other end is told the end of
-/// the stream if the mode says so; 0, or -1 if the other end is freed.
+/// 1 if the filter did anything, otherwise 0. The ends of a pair exchange what they have, up to the reader's high mark, or beyond
+/// it if that is reached already, and the other end is told the end of the stream if the mode says so; 0, or -1 if the other
+/// end is freed. A mode that there is not counts as `BEV_FLUSH`.
 ///
 /// # Safety
 /// `bev` is live.
@@ -372,9 +373,10 @@ pub unsafe extern "C" fn bufferevent_flush(
 ) -> c_int {
     let bev = bev_of(bev);
     let mode = match mode {
+        0 => Mode::Normal,
         2 => Mode::Finished,
-        1 => Mode::Flush,
-        _ => Mode::Normal,
+        // Numbers that are no mode count as this one.
+        _ => Mode::Flush,
     };
     // SAFETY: by this function's contract; the reference keeps the bufferevent over the filter's function.
     unsafe {

@@ -113,8 +113,9 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Moves everything in these directions, whatever the marks say and even if nobody reads; and tells the other end
-    /// that this was the end. Returns whether there is another end.
+    /// Moves what there is in these directions, even if nobody reads: first as much as the reader's high mark has room
+    /// for, and if it has none, everything. Tells the other end if this was the end, also where there is nothing to move.
+    /// Returns whether there is another end.
     pub(super) fn flush_pair(&mut self, key: StreamKey, dirs: Dirs, mode: Mode) -> bool {
         let Some(partner) = self.pair(key).and_then(|pair| pair.partner) else {
             return false;
@@ -135,6 +136,8 @@ impl<H: Host> Core<H> {
             if let Some(pair) = self.pair_mut(partner) {
                 pair.end_due |= event;
             }
+            // What is moved first tells it then.
+            self.tell_end(partner);
         }
         true
     }
@@ -172,19 +175,20 @@ impl<H: Host> Core<H> {
 
     /// How much may move; `None`: nothing is to be done.
     fn move_limit(&self, from: StreamKey, to: StreamKey, flush: bool) -> Option<usize> {
-        if flush {
-            return Some(usize::MAX);
-        }
         let (from, to) = (self.streams.get(from)?, self.streams.get(to)?);
         let armed = from.side(Side::Write).armed && to.side(Side::Read).armed;
-        if !armed || from.len(Side::Write) == 0 {
+        if !flush && (!armed || from.len(Side::Write) == 0) {
             return None;
         }
         let room = match to.set_for(Side::Read).mark.high {
             0 => usize::MAX,
             high => high.saturating_sub(to.len(Side::Read)),
         };
-        Some(room).filter(|&room| room > 0)
+        match room {
+            0 if flush => Some(usize::MAX),
+            0 => None,
+            room => Some(room),
+        }
     }
 
     fn tell_moved(&mut self, from: StreamKey, to: StreamKey) {

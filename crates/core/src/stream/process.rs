@@ -98,8 +98,9 @@ impl<H: Host> Core<H> {
     ///
     /// `silent`: the caller looks at the input when this is done, so that the read callback is not called.
     ///
-    /// The two ends of a pair exchange what they have in these directions, whatever their marks and even if nobody reads
-    /// (not in normal mode), and the other end is told if this was the end. Returns false for an end that is alone.
+    /// The two ends of a pair exchange what they have in these directions, even if nobody reads (not in normal mode): as
+    /// much as the reader's high mark has room for, and if it has none, everything. The other end is told if this was the
+    /// end. Returns false for an end that is alone.
     pub fn flush(&mut self, key: StreamKey, dirs: Dirs, mode: Mode, silent: bool) -> bool {
         let Some(over) = self.over_mut(key) else {
             let layered = self.streams.get(key).is_some_and(Stream::is_layered);

@@ -140,6 +140,9 @@ impl BufferEvent {
     /// (`bufferevent_flush`). [`Mode::Finished`] for writing says that nothing more will be written: the stage adds what
     /// belongs to the end. Returns whether the bufferevent exists.
     ///
+    /// The two ends of a pair exchange what they have in these directions, even if nobody reads, unless the mode is
+    /// [`Mode::Normal`]: as much as the reader's high mark has room for, and if it has none, everything.
+    ///
     /// On a socket this does nothing: what was written is sent in any case.
     pub fn flush(self, base: &mut Base, dirs: Dirs, mode: Mode) -> bool {
         base.tick();
