@@ -50,6 +50,181 @@ static size_t run_until_arrived(struct event_base *base, int fd, size_t wanted) 
     return arrival.got;
 }
 
+/* All that comes from `fd` until its end, as text. */
+static const char *all_from(int fd) {
+    static char text[64];
+    size_t length = 0;
+    bool end = false;
+    while (!end && length < sizeof text - 1) {
+        await_readable(fd);
+        length += recv_now(fd, text + length, sizeof text - 1 - length, &end);
+    }
+    text[length] = 0;
+    return text;
+}
+
+static void write_and_free(struct end *end) {
+    const char *inside = end->extra;
+    bufferevent_write(end->bev, inside, strlen(inside));
+    bufferevent_free(end->bev);
+    end->bev = NULL;
+}
+
+static void write_and_free_if_connected(struct end *end) {
+    if (end->flags & BEV_EVENT_CONNECTED)
+        write_and_free(end);
+}
+
+static void write_and_free_if_ended(struct end *end) {
+    if (end->flags & BEV_EVENT_EOF)
+        write_and_free(end);
+}
+
+static bool is_freed(void *end) {
+    return ((struct end *)end)->bev == NULL;
+}
+
+enum where { CONNECTED, READING, WRITING, ENDED };
+
+/* Connects, frees the bufferevent in one of its callbacks, and shows what the peer has got. */
+static void free_in_callback(enum where where, int options, const char *before, const char *inside) {
+    static const char *names[] = {"connected", "reading", "writing", "ended"};
+    struct event_base *base = new_base();
+    struct sockaddr_in address;
+    struct end a;
+    int listener = tcp_listener(&address);
+    say("%s, options %d, '%s' and '%s'", names[where], options, before, inside);
+    watch_new(&a, "", base, -1, options);
+    a.extra = (void *)inside;
+    if (where == CONNECTED)
+        a.on_event = write_and_free_if_connected;
+    if (where == READING)
+        a.on_read = write_and_free;
+    if (where == WRITING)
+        a.on_write = write_and_free;
+    if (where == ENDED)
+        a.on_event = write_and_free_if_ended;
+    bufferevent_write(a.bev, before, strlen(before));
+    bufferevent_enable(a.bev, EV_READ);
+    CHECK(bufferevent_socket_connect(a.bev, (struct sockaddr *)&address, sizeof address) == 0);
+    int own = bufferevent_getfd(a.bev);
+    int server = accept_one(listener);
+    if (where == READING)
+        send_letters(server, 3);
+    if (where == ENDED)
+        CHECK(shutdown(server, SHUT_WR) == 0);
+    step("loop");
+    run_until(base, is_freed, &a);
+    settle(base);
+    if (options & BEV_OPT_CLOSE_ON_FREE)
+        say("open %d", fd_is_open(own));
+    else
+        CHECK(close(own) == 0);
+    say("got '%s'", all_from(server));
+    close(server);
+    close(listener);
+    event_base_free(base);
+}
+
+/* Of these, only who is told of the connection, and at once, has its output sent. */
+CASE(freed_in_a_callback_with_output) /* 31, 56 */
+{
+    static const char *texts[] = {"", "text"};
+    static const int options[] = {0, BEV_OPT_CLOSE_ON_FREE, BEV_OPT_DEFER_CALLBACKS,
+                                  BEV_OPT_DEFER_CALLBACKS | BEV_OPT_CLOSE_ON_FREE};
+    for (int where = CONNECTED; where <= ENDED; where++)
+        for (int variant = 0; variant < 16; variant++) {
+            int option = options[variant / 4];
+            const char *text = texts[variant / 2 % 2], *inside = variant % 2 ? " more" : "";
+            /* What is written calls back first, or in the same turn. */
+            bool unsure = where == READING && option & BEV_OPT_DEFER_CALLBACKS && *text;
+            bool never = where == WRITING && !*text;
+            if (!unsure && !never)
+                free_in_callback((enum where)where, option, text, inside);
+        }
+}
+
+static void (*when_connected)(struct bufferevent *bev);
+
+static void prepare_and_free(struct end *end) {
+    if (!(end->flags & BEV_EVENT_CONNECTED))
+        return;
+    when_connected(end->bev);
+    bufferevent_free(end->bev);
+    end->bev = NULL;
+}
+
+static void disable_after_writing(struct bufferevent *bev) {
+    bufferevent_write(bev, "inside", 6);
+    bufferevent_disable(bev, EV_WRITE);
+}
+
+static void disable_and_enable(struct bufferevent *bev) {
+    bufferevent_disable(bev, EV_WRITE);
+    bufferevent_write(bev, "inside", 6);
+    bufferevent_enable(bev, EV_WRITE);
+}
+
+static void take_the_callbacks(struct bufferevent *bev) {
+    bufferevent_write(bev, "inside", 6);
+    bufferevent_setcb(bev, NULL, NULL, NULL, NULL);
+}
+
+static void limit_the_write(struct bufferevent *bev) {
+    bufferevent_write(bev, "inside", 6);
+    bufferevent_set_max_single_write(bev, 8);
+}
+
+static void set_a_low_mark(struct bufferevent *bev) {
+    bufferevent_write(bev, "inside", 6);
+    bufferevent_setwatermark(bev, EV_WRITE, 100, 0);
+}
+
+CASE(freed_when_connected_with_settings) /* 31, 48 */
+{
+    static void (*const prepare[])(struct bufferevent *) = {
+        disable_after_writing, disable_and_enable, take_the_callbacks, limit_the_write, set_a_low_mark};
+    for (size_t i = 0; i < sizeof prepare / sizeof *prepare; i++) {
+        struct dial d;
+        open_dial(&d, 0);
+        when_connected = prepare[i];
+        d.a.on_event = prepare_and_free;
+        bufferevent_write(d.a.bev, "before ", 7);
+        CHECK(dial_connect(&d) == 0);
+        d.server = accept_one(d.listener);
+        step("loop");
+        run_until(d.base, is_freed, &d.a);
+        settle(d.base);
+        say("got '%s'", all_from(d.server));
+        close_dial(&d);
+    }
+}
+
+static void write_and_break(struct end *end) {
+    if (end->flags & BEV_EVENT_CONNECTED) {
+        bufferevent_write(end->bev, "inside", 6);
+        event_base_loopbreak(bufferevent_get_base(end->bev));
+    }
+}
+
+CASE(loop_broken_when_connected) /* 42 */
+{
+    struct dial d;
+    open_dial(&d, 0);
+    d.a.on_event = write_and_break;
+    bufferevent_write(d.a.bev, "before ", 7);
+    CHECK(dial_connect(&d) == 0);
+    d.server = accept_one(d.listener);
+    step("loop");
+    token("=%d", event_base_dispatch(d.base));
+    say("left %zu", out_length(d.a.bev));
+    bufferevent_free(d.a.bev);
+    d.a.bev = NULL;
+    settle(d.base);
+    say("got '%s'", all_from(d.server));
+    close_dial(&d);
+}
+
 CASE(success_is_connected_alone) /* 41 */
 {
     struct dial d;

@@ -25,6 +25,8 @@ pub(crate) struct Run {
     pub(crate) running: Option<EventKey>,
     /// The bufferevent that was read last, or has just connected, whose callback may have answered.
     heard: Option<Heard>,
+    /// The bufferevent whose callback is told now that its connection stands.
+    pub(crate) telling: Option<StreamKey>,
     pub(crate) limits: Limits,
     pub(crate) pass_began: u64,
 }

@@ -45,6 +45,43 @@ fn closed_port() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
+/// Writes, and frees, when the connection stands.
+struct SendAndLeave;
+
+impl Handler for SendAndLeave {
+    fn event(&mut self, base: &mut Base, bev: BufferEvent, condition: Condition) {
+        note(base, describe(&condition));
+        bev.write(base, b" inside").unwrap();
+        assert!(bev.free(base));
+        base.loop_break();
+    }
+
+    fn write(&mut self, base: &mut Base, _: BufferEvent) {
+        note(base, "written");
+    }
+}
+
+#[test]
+fn what_is_freed_as_its_connection_stands_has_its_output_sent() {
+    on_systems(|ground| {
+        let mut base = ground.base();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let bev = BufferEvent::unconnected(&mut base);
+        bev.set_handler(&mut base, SendAndLeave);
+        bev.write(&mut base, b"before").unwrap();
+        bev.connect(&mut base, listener.local_addr().unwrap())
+            .unwrap();
+        ground::run(&mut base);
+        settle(&mut base);
+        assert_eq!(notes(&mut base), ["connected"]);
+        assert_eq!(base.bufferevents().count(), 0);
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut text = String::new();
+        peer.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "before inside");
+    });
+}
+
 #[test]
 fn queued_data_follows_the_connection() {
     on_systems(|ground| {
@@ -55,9 +92,8 @@ fn queued_data_follows_the_connection() {
         bev.connect(&mut base, listener.local_addr().unwrap())
             .unwrap();
         ground::run(&mut base);
-        assert_eq!(notes(&mut base), ["connected"]);
-        ground::run(&mut base);
-        assert_eq!(notes(&mut base), ["written"]);
+        // Although the first callback has ended the loop: who frees it now has sent this.
+        assert_eq!(notes(&mut base), ["connected", "written"]);
         let mut text = [0; 6];
         listener.accept().unwrap().0.read_exact(&mut text).unwrap();
         assert_eq!(&text, b"before");

@@ -6,13 +6,13 @@ use std::ptr;
 use std::sync::atomic::AtomicU8;
 
 use ferrevent_core::driver::Kind;
-use ferrevent_core::{Dirs, Options, Stream, StreamKey};
+use ferrevent_core::{Dirs, Io, Options, Stream, StreamKey, StreamWork};
 use libc::timeval;
 
 use super::connect::stop_dialing;
 use super::hostname::forget_look_up;
 use super::{
-    Bev, SOCKET_OPS, bev_of, guard_buffers, hold, kind_of, lock_of, nursery, place_in,
+    Bev, SOCKET_OPS, bev_of, guard_buffers, hold, kind_of, lock_of, nursery, place_in, run,
     set_public_fd, settings, tls, with,
 };
 use crate::abi::{
@@ -176,6 +176,21 @@ pub unsafe extern "C" fn bufferevent_free(bev: *mut bufferevent) {
         let key = (*bev).key;
         if tls::free(bev) {
             return;
+        }
+        let last_words = event_base::with(base, |inner| {
+            let last_words = inner.core.last_words(key);
+            if last_words.is_none() {
+                inner.core.free_stream(key);
+            }
+            inner.settle();
+            last_words
+        });
+        let Some(StreamWork { io, .. }) = last_words else {
+            return;
+        };
+        if let Io::Write { fd, kind, limit } = io {
+            // Nobody is to be called for it any more.
+            let _ = run::write(bev, key, fd, kind, limit);
         }
         event_base::with(base, |inner| {
             inner.core.free_stream(key);

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_short};
 
 use ferrevent_core::buffer::End;
-use ferrevent_core::driver::Transport;
+use ferrevent_core::driver::{Kind, Transport};
 use ferrevent_core::{Callbacks, Dirs, Io, Mode, Options, StreamEvent, StreamKey, StreamWork};
 
 use super::{Bev, TRANSPORT, connect, hold, leave, listen, lock_of, pair, stage, tls, with};
@@ -74,18 +74,7 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
                     inner.core.handle_read(key, outcome, len)
                 })
             }
-            Io::Write { fd, kind, limit } => {
-                let output = (*bev).public.output;
-                let outcome = TRANSPORT.write(fd, kind, &mut (*output).buffer, limit);
-                (*output).buffer.unfreeze(End::Front);
-                buffer::notify_transport(output);
-                (*output).buffer.freeze(End::Front);
-                let len = (*output).buffer.len();
-                with(bev, |inner, _| {
-                    listen(inner, bev, key);
-                    inner.core.handle_written(key, outcome, len)
-                })
-            }
+            Io::Write { fd, kind, limit } => write(bev, key, fd, kind, limit),
             Io::FinishConnect { fd } => {
                 let outcome = TRANSPORT.take_error(fd);
                 with(bev, |inner, _| inner.core.handle_connected(key, outcome))
@@ -108,6 +97,32 @@ pub(crate) unsafe fn run(base: *mut event_base, work: StreamWork<Address<Bev>>) 
             }
         };
         call(base, bev, key, callbacks);
+    }
+}
+
+/// Writes output to the socket, and reports that.
+///
+/// # Safety
+/// The core has asked for it; `bev` is alive, its lock held.
+pub(super) unsafe fn write(
+    bev: *mut Bev,
+    key: StreamKey,
+    fd: c_int,
+    kind: Kind,
+    limit: usize,
+) -> Callbacks {
+    // SAFETY: by this function's contract; the output is borrowed for one call at a time, in which no user code runs.
+    unsafe {
+        let output = (*bev).public.output;
+        let outcome = TRANSPORT.write(fd, kind, &mut (*output).buffer, limit);
+        (*output).buffer.unfreeze(End::Front);
+        buffer::notify_transport(output);
+        (*output).buffer.freeze(End::Front);
+        let len = (*output).buffer.len();
+        with(bev, |inner, _| {
+            listen(inner, bev, key);
+            inner.core.handle_written(key, outcome, len)
+        })
     }
 }
 

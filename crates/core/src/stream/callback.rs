@@ -115,8 +115,15 @@ impl<H: Host> Core<H> {
     /// With nothing to write, writing that it has enabled calls nobody back, as in libevent: what it was called for is
     /// that the descriptor became writable.
     pub fn connected_callback_done(&mut self, key: StreamKey) {
+        self.run.telling = None;
         if !self.run.tells_connected(key) {
             return;
+        }
+        if self.run.is_broken()
+            && let Some(work) = self.greet(key)
+        {
+            // Whoever leaves the loop with this may believe its output sent, as in libevent.
+            self.leave_work(work);
         }
         let Some(stream) = self.streams.get(key) else {
             return;

@@ -123,8 +123,8 @@ impl<H: Host> Core<H> {
         true
     }
 
-    /// Frees it (`bufferevent_free`): no callback runs any more, unsent output is dropped, and one reference goes.
-    /// Returns whether it was the last, as [`release`](Self::release) does.
+    /// Frees it (`bufferevent_free`): no callback runs any more, output is dropped but for its
+    /// [last words](Self::last_words), and one reference goes. Returns whether it was the last, as [`release`](Self::release) does.
     pub fn free_stream(&mut self, key: StreamKey) -> bool {
         let Some(stream) = self.streams.get_mut(key) else {
             return false;

@@ -211,13 +211,15 @@ impl<H: Host> Core<H> {
         self.weigh_ending(key);
         self.note_fd(key);
         self.run.note_heard(Heard::Connected(key));
-        self.emit(
+        let callbacks = self.emit(
             key,
             Callbacks {
                 event: StreamEvent::CONNECTED,
                 ..Callbacks::NONE
             },
-        )
+        );
+        self.run.telling = (!callbacks.is_empty()).then_some(key);
+        callbacks
     }
 
     /// The driver has reported its descriptor.
@@ -376,6 +378,22 @@ impl<H: Host> Core<H> {
             return None;
         }
         self.send_now(key)
+    }
+
+    /// What is to be sent at once, and reported, before a bufferevent is [freed](Self::free_stream): one that is freed in
+    /// the callback that tells it of its connection has its output sent as ever, as far as one write goes (not a session's).
+    ///
+    /// In libevent that comes after the callback; but then the descriptor may be another one.
+    pub fn last_words(&mut self, key: StreamKey) -> Option<StreamWork<H::Stream>> {
+        if self.run.telling != Some(key) || !self.run.tells_connected(key) {
+            return None;
+        }
+        let stream = self.streams.get(key)?;
+        if stream.freed || stream.is_secure() || stream.is_layered() || stream.has_above() {
+            return None;
+        }
+        let work = self.greet(key)?;
+        matches!(work.io, Io::Write { .. }).then_some(work)
     }
 
     fn send_now(&mut self, key: StreamKey) -> Option<StreamWork<H::Stream>> {

@@ -393,7 +393,8 @@ impl BufferEvent {
     }
 
     /// Frees it (`bufferevent_free` with `BEV_OPT_CLOSE_ON_FREE`): nobody is called any more, output that was not sent
-    /// is dropped, and its socket is closed before the loop waits again. Any callback may do so, its own included.
+    /// is dropped, and its socket is closed before the loop waits again. Any callback may do so, its own included. In the
+    /// one that tells of [`Condition::Connected`], as much of the output is sent as the socket takes in one piece.
     pub fn free(self, base: &mut Base) -> bool {
         // It is freed all the same if it never dialed.
         let _ = self.stop_dialing(base);
@@ -407,6 +408,7 @@ impl BufferEvent {
         #[cfg(not(feature = "tls"))]
         let told = false;
         if !told {
+            base.say_last_words(self, key);
             base.core.free_stream(key);
         }
         drop(handler);

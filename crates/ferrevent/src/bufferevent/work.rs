@@ -86,6 +86,18 @@ impl Base {
         self.call(cookie, key, callbacks);
     }
 
+    /// What is sent before a bufferevent is freed, if anything.
+    pub(super) fn say_last_words(&mut self, bev: BufferEvent, key: StreamKey) {
+        let Some(StreamWork { io, .. }) = self.core.last_words(key) else {
+            return;
+        };
+        if let (Io::Write { fd, kind, limit }, Some(slot)) = (io, self.streams.get_mut(bev)) {
+            let outcome = self.transport.write(fd, kind, &mut slot.output, limit);
+            // Nobody is called for it any more.
+            let _ = self.core.handle_written(key, outcome, slot.output.len());
+        }
+    }
+
     /// The core has let go of a bufferevent: its descriptor is closed, its memory given back.
     pub(crate) fn finalize(&mut self, bev: BufferEvent) {
         if let Some(slot) = self.streams.remove(bev) {
