@@ -23,6 +23,9 @@ cargo xtask bench [--quick] [CELLS...]   echo servers on libevent, ferrevent and
 cargo xtask bench syscalls               system calls for each message
 cargo xtask bench buffer [--quick]       operations on evbuffers: time, instructions, heap
 cargo xtask bench base [--quick]         events, timers and idle bufferevents beside libevent
+cargo xtask bench programs [--quick] [NAMES...]
+                                         memcached, unbound, pgbouncer and transmission as Debian
+                                         has built them, on libevent and on ferrevent
 cargo xtask compat [--check]             write COMPATIBILITY.md, or fail if it is out of date
 ";
 

@@ -9,13 +9,12 @@ mod running;
 
 use std::fs;
 use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ferrevent_workbench::{Folder, Server, free_port, library};
+use ferrevent_workbench::{Folder, Postgres, Server, free_port, library};
 use rustix::process::Signal;
 
 use running::{LIMIT, assert_runs_on, ferrevent_run, first_success, installed, output_of};
@@ -32,7 +31,7 @@ fn pgbouncer_pools_a_thousand_transactions() {
         return;
     }
     let library = library().unwrap();
-    let postgres = Postgres::start();
+    let postgres = Postgres::start().unwrap();
     let mut pgbouncer = first_success(|| Pgbouncer::start(&library, &postgres));
     assert_runs_on(&library, pgbouncer.server.pid());
 
@@ -56,7 +55,7 @@ fn pgbouncer_pools_a_thousand_transactions() {
     // Fifty clients, ten connections.
     let connections = "select count(*) from pg_stat_activity where backend_type = 'client backend' \
                        and pid <> pg_backend_pid()";
-    let connections: usize = postgres.ask(connections).parse().unwrap();
+    let connections: usize = postgres.ask(connections).unwrap().parse().unwrap();
     assert!((2..=POOL).contains(&connections), "{connections}");
 
     // More than fits into any socket.
@@ -88,7 +87,7 @@ impl Pgbouncer {
         let port = free_port()?;
         let config = folder.path().join("pgbouncer.ini");
         write_config(&config, postgres, port, &["bank"], POOL);
-        if let Some((uid, gid)) = postgres.user {
+        if let Some((uid, gid)) = postgres.user() {
             chown(folder.path(), Some(uid), Some(gid)).map_err(|e| e.to_string())?;
         }
         let mut command = ferrevent_run("pgbouncer", library);
@@ -132,29 +131,37 @@ impl Pgbouncer {
         let locks = |granted: &str| {
             format!("select count(*) from pg_locks where locktype = 'advisory' and {granted}")
         };
-        let mut holder = Server::start(&mut psql(
-            &postgres.socket,
-            Postgres::PORT,
-            "postgres",
-            "select pg_advisory_lock(1), pg_sleep(600)",
-        ))
+        let mut holder = Server::start(
+            &mut Postgres::psql(
+                postgres.socket(),
+                Postgres::PORT,
+                "postgres",
+                "select pg_advisory_lock(1), pg_sleep(600)",
+            )
+            .unwrap(),
+        )
         .unwrap();
-        postgres.wait_for(&locks("granted"), "1");
-        let mut waiter = Server::start(&mut psql(
-            Path::new("127.0.0.1"),
-            self.port,
-            "bank",
-            "select 'done' || pg_advisory_xact_lock(1)",
-        ))
+        wait_for(postgres, &locks("granted"), "1");
+        let mut waiter = Server::start(
+            &mut Postgres::psql(
+                Path::new("127.0.0.1"),
+                self.port,
+                "bank",
+                "select 'done' || pg_advisory_xact_lock(1)",
+            )
+            .unwrap(),
+        )
         .unwrap();
-        postgres.wait_for(&locks("not granted"), "1");
+        wait_for(postgres, &locks("not granted"), "1");
 
         self.server.signal(Signal::INT).unwrap();
         self.server.wait_for_stderr("got SIGINT", LIMIT).unwrap();
-        postgres.ask(
-            "select pg_terminate_backend(pid) from pg_locks \
+        postgres
+            .ask(
+                "select pg_terminate_backend(pid) from pg_locks \
              where locktype = 'advisory' and granted",
-        );
+            )
+            .unwrap();
         assert_eq!(waiter.line(LIMIT).unwrap(), "done");
         assert!(waiter.wait(LIMIT).unwrap().success());
         let status = self.server.wait(LIMIT).unwrap();
@@ -163,17 +170,14 @@ impl Pgbouncer {
     }
 
     fn ask(&self, database: &str, query: &str) -> String {
-        let answer = output_of(&mut psql(
-            Path::new("127.0.0.1"),
-            self.port,
-            database,
-            query,
-        ));
+        let answer = output_of(
+            &mut Postgres::psql(Path::new("127.0.0.1"), self.port, database, query).unwrap(),
+        );
         answer.trim_end().to_string()
     }
 
     fn bench(&self, args: &[&str]) -> String {
-        let mut pgbench = Command::new(postgres_programs().join("pgbench"));
+        let mut pgbench = Command::new(Postgres::programs().unwrap().join("pgbench"));
         pgbench.args(["-h", "127.0.0.1", "-U", "postgres", "-p"]);
         pgbench.arg(self.port.to_string());
         output_of(pgbench.args(args).arg("bank"))
@@ -185,7 +189,7 @@ fn write_config(path: &Path, postgres: &Postgres, port: u16, databases: &[&str],
     for name in databases {
         text.push_str(&format!(
             "{name} = host={} port={} dbname=postgres user=postgres pool_size={pool}\n",
-            postgres.socket.display(),
+            postgres.socket().display(),
             Postgres::PORT
         ));
     }
@@ -194,123 +198,23 @@ fn write_config(path: &Path, postgres: &Postgres, port: u16, databases: &[&str],
          auth_type = any\nadmin_users = postgres\npool_mode = transaction\n"
     ));
     // It refuses to stay root.
-    if postgres.user.is_some() {
+    if postgres.user().is_some() {
         text.push_str("user = nobody\n");
     }
     fs::write(path, text).unwrap();
-    if let Some((uid, gid)) = postgres.user {
+    if let Some((uid, gid)) = postgres.user() {
         chown(path, Some(uid), Some(gid)).unwrap();
     }
 }
 
-/// A PostgreSQL server with an empty database, which only listens on a socket in its folder.
-struct Postgres {
-    server: Server,
-    socket: PathBuf,
-    /// Whose it is, when this process is root: PostgreSQL refuses to be root's.
-    user: Option<(u32, u32)>,
-    _folder: Folder,
-}
-
-impl Postgres {
-    /// A part of the name of the socket: nothing listens on the network.
-    const PORT: u16 = 5432;
-
-    fn start() -> Self {
-        let folder = Folder::create().unwrap();
-        let user = rustix::process::geteuid().is_root().then(nobody);
-        if let Some((uid, gid)) = user {
-            chown(folder.path(), Some(uid), Some(gid)).unwrap();
+fn wait_for(postgres: &Postgres, query: &str, expected: &str) {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let answer = postgres.ask(query).unwrap();
+        if answer == expected {
+            return;
         }
-        let socket = folder.path().to_path_buf();
-        let data = folder.path().join("data");
-        let program = |name: &str| {
-            let mut command = Command::new(postgres_programs().join(name));
-            if let Some((uid, gid)) = user {
-                command.uid(uid).gid(gid);
-            }
-            command.current_dir(&socket).arg("-D").arg(&data);
-            command
-        };
-        output_of(program("initdb").args([
-            "--username=postgres",
-            "--auth=trust",
-            "--no-locale",
-            "--no-sync",
-        ]));
-        let mut command = program("postgres");
-        command.args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"]);
-        let mut server = Server::start(command.arg(&socket)).unwrap();
-        server
-            .wait_for_stderr("ready to accept connections", LIMIT)
-            .unwrap();
-        Self {
-            server,
-            socket,
-            user,
-            _folder: folder,
-        }
+        assert!(Instant::now() < deadline, "{query}: {answer} for too long");
+        thread::sleep(Duration::from_millis(20));
     }
-
-    /// Asks it past pgbouncer.
-    fn ask(&self, query: &str) -> String {
-        let answer = output_of(&mut psql(&self.socket, Self::PORT, "postgres", query));
-        answer.trim_end().to_string()
-    }
-
-    fn wait_for(&self, query: &str, expected: &str) {
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            let answer = self.ask(query);
-            if answer == expected {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{query}: {answer} for too long");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        // Killed, it would leave its shared memory behind.
-        let stopped = self
-            .server
-            .signal(Signal::INT)
-            .and_then(|()| self.server.wait(LIMIT));
-        if let Err(e) = stopped {
-            eprintln!("postgres: {e}");
-        }
-    }
-}
-
-/// A client that asks one `query` and prints bare values.
-fn psql(host: &Path, port: u16, database: &str, query: &str) -> Command {
-    let mut command = Command::new(postgres_programs().join("psql"));
-    command.arg("-h").arg(host).args(["-p", &port.to_string()]);
-    command.args(["-X", "-A", "-t", "-U", "postgres", "-d", database]);
-    command.args(["-c", query]);
-    command
-}
-
-/// Where Debian puts the programs of the newest PostgreSQL that is installed.
-fn postgres_programs() -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql").unwrap();
-    let newest = versions
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.join("bin/initdb").exists())
-        .max_by_key(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.parse::<u32>().unwrap_or(0)
-        });
-    newest.unwrap().join("bin")
-}
-
-/// The ids of the user `nobody` and of its group.
-fn nobody() -> (u32, u32) {
-    let users = fs::read_to_string("/etc/passwd").unwrap();
-    let line = users.lines().find_map(|line| line.strip_prefix("nobody:"));
-    let mut ids = line.unwrap().split(':').skip(1).take(2);
-    let mut id = || ids.next().unwrap().parse().unwrap();
-    (id(), id())
 }

@@ -1,5 +1,5 @@
 //! What the tests and `cargo xtask` share: the built library under its five sonames, C programs,
-//! running both with time limits, and two of Debian's programs, memcached and tmux, to put to work.
+//! running both with time limits, and some of Debian's programs to put to work: memcached, PostgreSQL and tmux.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ mod memcached;
 mod namespace;
 mod packages;
 mod port;
+mod postgres;
 mod process;
 mod tmux;
 
@@ -24,5 +25,6 @@ pub use memcached::{Memcached, MemcachedClient};
 pub use namespace::in_own_network;
 pub use packages::{Missing, apt_install};
 pub use port::free_port;
+pub use postgres::Postgres;
 pub use process::{Server, run, run_with_input};
 pub use tmux::Tmux;

@@ -38,6 +38,11 @@ impl Memcached {
         self.server.pid()
     }
 
+    /// Its port of 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What it wrote to its standard error so far.
     pub fn stderr(&self) -> String {
         self.server.stderr()

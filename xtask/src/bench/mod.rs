@@ -3,6 +3,7 @@
 mod base;
 mod buffer;
 mod cell;
+mod programs;
 mod report;
 mod syscalls;
 mod tls;
@@ -27,11 +28,14 @@ const QUICK_ROUNDS: usize = 3;
 /// How long one measurement may take, connecting included.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// `cargo xtask bench [--quick] [CELLS...]`, and `cargo xtask bench` with `syscalls`, `base`, `buffer` or `tls`.
+/// `cargo xtask bench [--quick] [CELLS...]`, and `cargo xtask bench` with `syscalls`, `base`, `buffer`, `tls` or `programs`.
 pub(crate) fn run(args: &[&str]) -> Result<(), String> {
     apt_install(&["gcc", "libc6-dev", "libevent-dev"]).map_err(|e| e.to_string())?;
     if let ["buffer", rest @ ..] = args {
         return buffer::run(rest);
+    }
+    if let ["programs", rest @ ..] = args {
+        return programs::run(rest);
     }
     if args == ["tls"] {
         return tls::measure(&Programs::build()?);

@@ -131,7 +131,7 @@ fn traced(programs: &Programs, program: &str, on: Contestant, counts: &Path) -> 
 }
 
 /// The sum line of `strace -c`: percentage, seconds, microseconds a call, calls, perhaps errors.
-fn total(counts: &Path) -> Result<u64, String> {
+pub(super) fn total(counts: &Path) -> Result<u64, String> {
     let fault = |e: &dyn std::fmt::Display| format!("{}: {e}", counts.display());
     let text = fs::read_to_string(counts).map_err(|e| fault(&e))?;
     let line = text.lines().rev().find(|line| line.ends_with("total"));
