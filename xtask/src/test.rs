@@ -19,15 +19,19 @@ const NEEDED_BY_SLOW: &[&str] = &["memcached", "strace", "tmux", "valgrind"];
 const USED_BY_SLOW: &[&str] = &[
     "bind9-dnsutils",
     "coturn",
+    "fstrm-bin",
     "gearman-job-server",
     "gearman-tools",
+    "links2",
     "nsd",
     "openssl",
     "pgbouncer",
     "postgresql",
+    "redis-server",
     "sslsplit",
     "tor",
     "unbound",
+    "webdis",
 ];
 
 /// Slow tests are those marked `#[ignore]`: without `--quick` they run too.

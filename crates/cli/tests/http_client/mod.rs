@@ -34,7 +34,9 @@ impl Client {
         let deadline = Instant::now() + LIMIT;
         loop {
             if let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
-                let limited = stream.set_read_timeout(Some(LIMIT));
+                let limited = stream
+                    .set_read_timeout(Some(LIMIT))
+                    .and_then(|()| stream.set_write_timeout(Some(LIMIT)));
                 limited.map_err(|e| e.to_string())?;
                 let stream = BufReader::new(stream);
                 return Ok(Self { port, stream });
