@@ -158,6 +158,53 @@ CASE(event_memory_copied) {
     event_base_free(base);
 }
 
+/* What is idle may be written over, with anything, before it is assigned anew: here with copies of what is not. */
+CASE(event_memory_written_over) {
+    struct event_base *base = new_base(), *other = new_base();
+    int fd[2];
+    unix_pair(fd);
+    struct event *timed = new_event(base, -1, EV_PERSIST, traced, "timed");
+    struct event *reads = new_event(base, fd[0], EV_READ, traced_drain, "reads");
+    struct event *active = new_event(base, -1, 0, traced, "active");
+    struct event *events[8];
+    for (int i = 0; i < 8; i++)
+        events[i] = new_event(i < 5 ? base : other, -1, 0, traced, "old");
+    CHECK(add_ms(timed, 100000) == 0 && event_add(reads, NULL) == 0);
+    event_active(active, EV_WRITE, 1);
+    *events[0] = *events[5] = *timed;
+    *events[1] = *events[6] = *reads;
+    *events[2] = *events[7] = *active;
+    memset(events[3], 0xff, sizeof **events);
+    memset(events[4], 0x5b, sizeof **events);
+    for (int i = 0; i < 8; i++)
+        CHECK(event_assign(events[i], i < 5 ? base : other, -1, 0, traced, i < 5 ? "one" : "two") == 0);
+    say("%x %x %x", (unsigned)pending(timed), (unsigned)pending(reads), (unsigned)pending(active));
+    for (int i = 0; i < 8; i++) {
+        say("%x", (unsigned)pending(events[i]));
+        CHECK(add_ms(events[i], i < 4 ? 1 : 2) == 0);
+    }
+    say("added %d %d", event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED),
+        event_base_get_num_events(other, EVENT_BASE_COUNT_ADDED));
+    step("other");
+    event_base_dispatch(other);
+    send_all(fd[1], "x", 1);
+    step("base");
+    while (pending(events[4]))
+        event_base_loop(base, EVLOOP_ONCE);
+    say("added %d", event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED));
+    for (int i = 0; i < 8; i++)
+        event_free(events[i]);
+    event_free(timed);
+    step("nothing");
+    event_base_dispatch(base);
+    event_free(reads);
+    event_free(active);
+    event_base_free(base);
+    event_base_free(other);
+    close(fd[0]);
+    close(fd[1]);
+}
+
 /* Each of several bases has its own events; they are freed in any order, and new bases take their places. */
 CASE(event_memory_of_several_bases) {
     unsigned called = 0;
@@ -250,6 +297,35 @@ CASE_DIFFERS(event_memory_assigned_while_pending, "memory safety",
     event_base_dispatch(base);
     event_free(fine);
     event_free(next);
+    say("left %d", event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED));
+    event_base_free(base);
+}
+
+/* A copy of what is pending is used as if it were pending too. */
+CASE_DIFFERS(event_memory_copied_while_pending, "memory safety",
+             "libevent's lists go through the copy; in ferrevent it is idle") {
+    struct event_base *base = new_base();
+    struct event *timed = new_event(base, -1, 0, traced, "timed");
+    struct event *one = new_event(base, -1, 0, traced, "one");
+    struct event *two = new_event(base, -1, 0, traced, "two");
+    CHECK(add_ms(timed, 1) == 0);
+    *one = *two = *timed;
+    say("pending %d", pending(one));
+    say("del %d", event_del(one));
+    say("added %d", event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED));
+    event_free(one);
+    CHECK(add_ms(two, 2) == 0);
+    step("loop");
+    event_base_dispatch(base);
+    event_free(two);
+    struct event *next = new_event(base, -1, 0, traced, "next");
+    struct event *last = new_event(base, -1, 0, traced, "last");
+    CHECK(add_ms(next, 1) == 0 && add_ms(last, 2) == 0);
+    step("loop");
+    event_base_dispatch(base);
+    event_free(next);
+    event_free(last);
+    event_free(timed);
     say("left %d", event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED));
     event_base_free(base);
 }

@@ -308,6 +308,9 @@ static void work_on_memory(struct item *item, struct item *other) {
         break;
     case 5:
     case 6:
+        /* What was there does not matter, even if it is a copy of what is pending. */
+        if (item != other && below(2))
+            *item->event = *other->event;
         choose(item, &walk.random);
         assign(item);
         note(" anew %d of %d %x", number(item), item->base, (unsigned short)item->what);
@@ -365,8 +368,8 @@ static void act(bool inside) {
             finalize(item);
         break;
     case 14:
-        note(" moved while pending %d",
-             is_idle(item) ? 0 : event_base_set(walk.bases[item->base ^ 1], item->event));
+        if (all_pending(item) != 0)
+            note(" moved while pending %d", event_base_set(walk.bases[item->base ^ 1], item->event));
         break;
     case 15:
         for (int base = 0; base < BASES; base++)

@@ -10,7 +10,8 @@ use crate::base::{Core, EventKey, Host, Item, interest_of};
 use crate::driver::{Driver, Fd};
 use crate::flags::What;
 use crate::looper::SignalChange;
-use crate::places::Place;
+use crate::places::{Place, Places};
+use crate::schedule::Clock;
 use crate::slots::{Slot, Standing};
 
 /// An event to add: what the shell knows of it.
@@ -100,6 +101,14 @@ impl<H: Host> Core<H> {
     /// The key of the event in a place, if it is pending or active.
     pub fn key_in(&self, place: Place) -> Option<EventKey> {
         self.events.key_in(place)
+    }
+
+    /// Somebody has written to a place whose event was neither pending nor active; so it is again.
+    pub fn reset_place(&mut self, place: Place) {
+        self.events.reset_place(place);
+        if let Some(clock) = self.timers.clocks.places.get_mut(place.number()) {
+            *clock = Clock::default();
+        }
     }
 
     /// The cookie that the event in this place has, or would have.

@@ -226,8 +226,8 @@ impl Slot {
 mod tests {
     use super::*;
     use crate::driver::Features;
-    use crate::places::Place;
     use crate::places::memory::{Keeper, Memory};
+    use crate::places::{Place, Places};
 
     fn spec(cookie: u64) -> EventSpec<u64> {
         EventSpec {
@@ -280,6 +280,33 @@ mod tests {
         let key = core.add_timed(spec(9), 7).expect("there is room");
         assert!(!core.move_timed(key, 8, 7) && !core.del_timed(key, 8));
         assert!(core.del_timed(key, 9));
+    }
+
+    /// The shell's memory may be written to while an event is idle: with a copy of one that is not, for instance.
+    #[test]
+    fn a_place_that_was_written_to_can_be_idle_again() {
+        let mut core = core();
+        let [place, other] = [3, 4].map(|position| Place::new(0, position).expect("it is one"));
+        let [placed, copied] = [place, other].map(|place| EventSpec {
+            place: place.number(),
+            ..spec(Memory::<Slot>::COOKIES + u64::from(place.position()))
+        });
+        let key = core.add_timed(copied, 7).expect("there is room");
+        let timers = core.timers.len();
+        for number in [place.number(), other.number()] {
+            let slot = *core.events.places.get(other.number()).expect("it is there");
+            *core.events.places.get_mut(number).expect("it is there") = slot;
+            let clocks = &mut core.timers.clocks.places;
+            let clock = *clocks.get(other.number()).expect("it is there");
+            *clocks.get_mut(number).expect("it is there") = clock;
+        }
+        assert!(core.key_in(place).is_some());
+        core.reset_place(place);
+        assert_eq!(core.key_in(place), None);
+        assert_eq!(core.timers.len(), timers);
+        let again = core.add_timed(placed, 7).expect("the place is free");
+        assert!(core.del_timed(again, placed.cookie) && core.del_timed(key, copied.cookie));
+        assert_eq!(core.timers.len(), timers - 1);
     }
 
     #[test]

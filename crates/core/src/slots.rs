@@ -100,6 +100,18 @@ impl<H: Host> EventSlots<H> {
         }
     }
 
+    /// What stands in a place is not what was put there. No event is there.
+    pub(crate) fn reset_place(&mut self, place: Place) {
+        self.renewals = self.renewals.wrapping_add(1);
+        if let Some(slot) = self.places.get_mut(place.number()) {
+            *slot = Slot {
+                version: self.renewals << 16,
+                node: NO_NODE,
+                ..Slot::default()
+            };
+        }
+    }
+
     /// The number of an event, unless that is neither pending nor active any more.
     #[inline]
     pub(crate) fn index(&self, key: EventKey) -> Option<u32> {

@@ -7,7 +7,7 @@ use ferrevent_core::{BLOCK, Place};
 
 use super::{Address, Inner, event_base};
 use crate::abi::event;
-use crate::event::{Block, Owners, is_free, mark_free, owners};
+use crate::event::{Block, Owners, is_free, mark_free, owners, was_given};
 use crate::lock::Leaf;
 
 /// A base's blocks, and which of their events are free.
@@ -158,18 +158,37 @@ impl Inner {
         self.core.event_in(place) == Some(Address(ev))
     }
 
+    /// The event in a place is neither pending nor active any more. Returns whether it was. The program may have written to
+    /// one that was idle: then it may hold what the core has written to another one, which counts for nothing.
+    ///
+    /// # Safety
+    /// `ev` [is in this place](Self::has_in).
+    #[inline]
+    unsafe fn leave(&mut self, place: Place, ev: *mut event) -> bool {
+        let Some(key) = self.core.key_in(place) else {
+            return false;
+        };
+        // SAFETY: an event in a block can be read.
+        if !unsafe { was_given(ev, place, key) } {
+            self.core.reset_place(place);
+            return false;
+        }
+        let was_added = self.core.del_event(key);
+        self.settle();
+        was_added
+    }
+
     /// Takes an event back, which may be pending. Returns its block if that is to be given back.
     ///
     /// # Safety
     /// It [is in this place](Self::has_in), and not used any more.
     #[inline]
     pub(crate) unsafe fn put_back(&mut self, place: Place, ev: *mut event) -> Option<Block> {
-        if let Some(key) = self.core.key_in(place) {
-            self.core.del_event(key);
-            self.settle();
-        }
         // SAFETY: by this function's contract.
-        unsafe { mark_free(ev) };
+        unsafe {
+            self.leave(place, ev);
+            mark_free(ev);
+        }
         let (block, timers) = self.stock.put_back(place)?;
         self.core.put_block(place.block(), None, timers);
         Some(block)
@@ -338,10 +357,7 @@ pub(crate) unsafe fn renew(ev: *mut event) -> Renewed {
         } else {
             event_base::try_with_quietly(found.base, |inner| {
                 renewed.is_free = !inner.stock.is_in_use(found.place);
-                if let Some(key) = inner.core.key_in(found.place) {
-                    renewed.was_added = inner.core.del_event(key);
-                    inner.settle();
-                }
+                renewed.was_added = inner.leave(found.place, ev);
             });
         }
     }

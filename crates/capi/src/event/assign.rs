@@ -7,7 +7,8 @@ use ferrevent_core::{Place, What};
 use libc::timeval;
 
 use super::{
-    EVLIST_INIT, Mark, event_del, is_finalizing, is_free, may_be_in_block, owners, tell_freed,
+    EVLIST_INIT, Mark, event_del, is_finalizing, is_free, may_be_in_block, own_place, owners,
+    tell_freed,
 };
 use crate::abi::{event, event_callback_fn, evutil_socket_t};
 use crate::base::{current, event_base, give_back_found, renew};
@@ -104,7 +105,8 @@ pub unsafe extern "C" fn event_free(ev: *mut event) {
         if base.is_null() && is_free(ev) {
             return tell_freed("event_free");
         }
-        let at_once = Place::from_number((*ev).ev_evcallback.place)
+        // Where it does not stand in the event, it is in the core's table while it is pending or active.
+        let at_once = Place::from_number(own_place(ev))
             .filter(|_| !base.is_null() && !event_base::is_elsewhere(base));
         if let Some(place) = at_once {
             let freed = event_base::try_with(base, |inner| {

@@ -18,7 +18,7 @@ use std::ffi::{c_int, c_short, c_void};
 use std::ptr;
 use std::time::Duration;
 
-use ferrevent_core::{EventSpec, Fired, Standing, What};
+use ferrevent_core::{EventSpec, Fired, Place, Standing, What};
 use libc::timeval;
 
 use crate::abi::{event, evutil_socket_t};
@@ -66,6 +66,20 @@ impl Mark {
 pub(crate) unsafe fn is_free(ev: *const event) -> bool {
     // SAFETY: the caller's `ev` can be read.
     unsafe { (*ev).ev_evcallback.mark == Mark::Free.of(ev) }
+}
+
+/// Whether it was the event in this place that was given the key, and not another of which this is a copy.
+///
+/// # Safety
+/// `ev` can be read.
+#[inline]
+pub(crate) unsafe fn was_given(
+    ev: *const event,
+    place: Place,
+    key: ferrevent_core::EventKey,
+) -> bool {
+    // SAFETY: by this function's contract.
+    unsafe { own_place(ev) == place.number() && key_of((*ev).ev_evcallback.key) == Some(key) }
 }
 
 /// An event in a block is freed. From now on it has no base, so that functions refuse it.
@@ -194,13 +208,26 @@ unsafe fn may_be_known(ev: *const event) -> bool {
     unsafe { event_base::is_shared((*ev).ev_base) || (*ev).ev_evcallback.key != 0 }
 }
 
+/// The number of the event's place, in some base; 0 if it has none, or is a copy of another, whose place it names. In another
+/// base, that number may be its own.
+#[inline(always)]
+unsafe fn own_place(ev: *const event) -> u32 {
+    // SAFETY: the caller's `ev` is initialised.
+    let head = unsafe { &(*ev).ev_evcallback };
+    if head.mark == Mark::InBlock.of(ev) {
+        head.place
+    } else {
+        0
+    }
+}
+
 #[inline]
 unsafe fn spec_of(ev: *mut event) -> EventSpec<Address<event>> {
     // SAFETY: the caller's `ev` is initialised.
     unsafe {
         EventSpec {
-            // It may be another event's, or that of another base: the core looks.
-            place: (*ev).ev_evcallback.place,
+            // It may be that of another base: the core looks.
+            place: own_place(ev),
             cookie: Address(ev),
             fd: (*ev).ev_fd,
             what: What::from_bits_truncate((*ev).ev_events as u16),
