@@ -207,6 +207,33 @@ CASE(buffer_printf) {
     free(wide);
 }
 
+/* Programs read what they have formatted as a string, where it lies. */
+CASE(buffer_printf_ends_with_a_zero_byte) {
+    static const int lengths[] = {1, 15, 100, 254, 255, 256, 511, 512, 1000, 1023, 1024, 4000, 4096, 9000};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        struct evbuffer *buffer = evbuffer_new();
+        /* Memory that held something else. */
+        add_filled(buffer, 5000, 1);
+        evbuffer_drain(buffer, 5000);
+        evbuffer_add_printf(buffer, "%*s", lengths[i], "end");
+        const char *text = (const char *)evbuffer_pullup(buffer, -1);
+        say("%d: then %d", lengths[i], text[lengths[i]]);
+        evbuffer_free(buffer);
+    }
+    struct evbuffer *buffer = evbuffer_new();
+    int zeros = 0;
+    for (int i = 0; i < 2000; i++) {
+        struct evbuffer_iovec pieces[64];
+        evbuffer_add_printf(buffer, "%*s", 1 + i % 40, "x");
+        int count = evbuffer_peek(buffer, -1, NULL, pieces, 64);
+        CHECK(count > 0 && count <= 64);
+        zeros += ((const char *)pieces[count - 1].iov_base)[pieces[count - 1].iov_len] == 0;
+    }
+    say("of 2000: %d", zeros);
+    say("length %zu", evbuffer_get_length(buffer));
+    evbuffer_free(buffer);
+}
+
 static int add_with_vprintf(struct evbuffer *buffer, const char *format, ...) {
     va_list args;
     va_start(args, format);

@@ -16,7 +16,7 @@ struct evbuffer;
 enum { ON_STACK = 1024 };
 
 /* Defined in Rust. */
-int evbuffer_add(struct evbuffer *buf, const void *data, size_t len);
+int ferrevent_add_text(struct evbuffer *buf, const char *text, size_t len);
 
 LOCAL int
 ferrevent_add_vprintf(struct evbuffer *buf, const char *format, va_list list)
@@ -30,7 +30,7 @@ ferrevent_add_vprintf(struct evbuffer *buf, const char *format, va_list list)
 	if (len < 0) {
 		result = -1;
 	} else if ((size_t)len < sizeof(small)) {
-		result = evbuffer_add(buf, small, (size_t)len);
+		result = ferrevent_add_text(buf, small, (size_t)len);
 	} else {
 		char *large = malloc((size_t)len + 1);
 
@@ -42,7 +42,7 @@ ferrevent_add_vprintf(struct evbuffer *buf, const char *format, va_list list)
 			if (now >= 0 && now < len)
 				len = now;
 			if (now >= 0)
-				result = evbuffer_add(buf, large, (size_t)len);
+				result = ferrevent_add_text(buf, large, (size_t)len);
 			free(large);
 		}
 	}

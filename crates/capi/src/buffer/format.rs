@@ -3,8 +3,9 @@
 
 use std::arch::naked_asm;
 use std::ffi::{c_char, c_int, c_void};
+use std::slice;
 
-use super::evbuffer;
+use super::{change, evbuffer, status};
 
 unsafe extern "C" {
     fn ferrevent_add_printf(buf: *mut c_void, format: *const c_char, ...) -> c_int;
@@ -39,4 +40,22 @@ pub unsafe extern "C" fn evbuffer_add_vprintf(
     naked_asm!("jmp {}", sym ferrevent_add_vprintf);
     #[cfg(target_arch = "aarch64")]
     naked_asm!("b {}", sym ferrevent_add_vprintf);
+}
+
+/// What the two above have formatted: `len` bytes, and a zero byte, which goes behind the content without being a part of it.
+/// C programs know that libevent's own formatting leaves one, and read such a text as a string where it lies.
+///
+/// # Safety
+/// `buf` is alive; `text` has `len` readable bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn ferrevent_add_text(
+    buf: *mut evbuffer,
+    text: *const c_char,
+    len: usize,
+) -> c_int {
+    // SAFETY: by the function's contract; the text is the formatter's own, so that nothing changes it meanwhile.
+    unsafe {
+        let text = slice::from_raw_parts(text.cast(), len);
+        status(change(buf, |buffer| buffer.append_text(text)))
+    }
 }

@@ -112,6 +112,24 @@ impl Buffer {
         Ok(self.reserved())
     }
 
+    /// Appends `text` and puts a zero byte behind it, which is no part of the content (`evbuffer_add_printf`): C programs
+    /// read such texts as strings where they lie.
+    ///
+    /// # Errors
+    /// [`BufferError::Frozen`] if the back is frozen; [`BufferError::TooLong`]; [`BufferError::NoMemory`].
+    pub fn append_text(&mut self, text: &[u8]) -> Result<(), BufferError> {
+        if text.is_empty() {
+            return self.append(text);
+        }
+        for piece in self.reserve(text.len() + 1, 1)? {
+            if let Some((end, room)) = piece[..=text.len()].split_last_mut() {
+                room.copy_from_slice(text);
+                *end = 0;
+            }
+        }
+        self.commit(&[text.len()])
+    }
+
     /// Reserves room in the last chunk, which is made if there is none; says whether it has enough.
     #[inline]
     fn reserve_tail(&mut self, n: usize) -> Result<bool, BufferError> {
