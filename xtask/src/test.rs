@@ -28,6 +28,7 @@ const USED_BY_SLOW: &[&str] = &[
     "pgbouncer",
     "postgresql",
     "redis-server",
+    "redsocks",
     "sslsplit",
     "tor",
     "unbound",
