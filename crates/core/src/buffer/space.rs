@@ -121,6 +121,15 @@ impl Buffer {
         if text.is_empty() {
             return self.append(text);
         }
+        let fits = |back: &mut Chunk| back.room() > text.len();
+        if self.chain.back_mut().is_some_and(fits) {
+            self.append(text)?;
+            let room = self.chain.back_mut().map(|back| back.space(1));
+            if let Some(zero) = room.and_then(<[u8]>::first_mut) {
+                *zero = 0;
+            }
+            return Ok(());
+        }
         for piece in self.reserve(text.len() + 1, 1)? {
             if let Some((end, room)) = piece[..=text.len()].split_last_mut() {
                 room.copy_from_slice(text);
