@@ -111,6 +111,18 @@ fn a_flush_fills_the_reader_up_to_its_high_mark_and_goes_beyond_it_from_there() 
 }
 
 #[test]
+fn finishing_leaves_nothing_behind_the_end() {
+    let (mut base, one, other) = pair();
+    other.set_handler(&mut base, Witness);
+    other.set_watermark(&mut base, Dirs::READ, 0, 4);
+    one.write(&mut base, "0123456789").unwrap();
+    assert!(one.finish(&mut base, None));
+    settle(&mut base);
+    assert_eq!(other.input_len(&base), Some(10));
+    assert!(notes(&mut base).contains(&"eof reading".to_owned()));
+}
+
+#[test]
 fn finishing_neither_direction_tells_an_end_of_neither() {
     let (mut base, one, other) = pair();
     other.set_handler(&mut base, Witness);

@@ -8,6 +8,7 @@
 
 use std::io;
 
+use super::pair::Reach;
 use super::transfer::error_number;
 use super::{Callbacks, Connecting, Io, Security, Side, Stream, StreamWork};
 use crate::base::{Core, Host, StreamKey, TimerOwner};
@@ -260,7 +261,8 @@ impl<H: Host> Core<H> {
         }
         if layered {
             if !std::mem::replace(&mut ending.finished, true) {
-                self.flush(key, Dirs::WRITE, Mode::Finished, false);
+                // Nothing may stay behind the end.
+                self.flush_pair(key, Dirs::WRITE, Mode::Finished, Reach::All);
             }
             let alone = self.partner(key).is_none();
             if alone || self.streams[key].len(Side::Write) == 0 && self.move_target(key).is_none() {

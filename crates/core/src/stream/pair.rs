@@ -18,12 +18,24 @@ pub(super) struct Pair {
     pub(super) partner: Option<StreamKey>,
     /// Where the shell is moving bytes to.
     pub(super) moving_to: Option<StreamKey>,
-    /// A flush came meanwhile.
-    flush_due: bool,
+    /// What is to be moved next, if a flush came meanwhile.
+    due: Reach,
     /// It is to be told that the stream has ended, once the bytes before it have moved.
     end_due: StreamEvent,
     /// What is being moved is told even if it is nothing.
     flushing: bool,
+}
+
+/// How much is moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reach {
+    /// What the other end reads and has room for.
+    #[default]
+    Room,
+    /// Even if nobody reads; beyond the high mark only if that is reached already.
+    Mark,
+    /// Everything.
+    All,
 }
 
 impl<H: Host> Core<H> {
@@ -80,14 +92,8 @@ impl<H: Host> Core<H> {
         if moved > 0 || flushing {
             self.tell_moved(key, target);
         }
-        let again = self
-            .pair_mut(key)
-            .map(|pair| std::mem::take(&mut pair.flush_due));
-        if again == Some(true) {
-            self.start_move(key, true);
-        } else {
-            self.consider_move(key);
-        }
+        let again = self.pair_mut(key).map(|pair| std::mem::take(&mut pair.due));
+        self.start_move(key, again.unwrap_or_default());
         if flushing {
             for end in [key, target] {
                 self.tell_end(end);
@@ -101,7 +107,7 @@ impl<H: Host> Core<H> {
 
     /// Moves what can be moved.
     pub(super) fn consider_move(&mut self, key: StreamKey) {
-        self.start_move(key, false);
+        self.start_move(key, Reach::Room);
     }
 
     /// One direction of an end has begun to wait for the other end.
@@ -113,10 +119,15 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Moves what there is in these directions, even if nobody reads: first as much as the reader's high mark has room
-    /// for, and if it has none, everything. Tells the other end if this was the end, also where there is nothing to move.
+    /// Moves what there is in these directions, as far as `reach` says. Tells the other end if this was the end, also where there is nothing to move.
     /// Returns whether there is another end.
-    pub(super) fn flush_pair(&mut self, key: StreamKey, dirs: Dirs, mode: Mode) -> bool {
+    pub(super) fn flush_pair(
+        &mut self,
+        key: StreamKey,
+        dirs: Dirs,
+        mode: Mode,
+        reach: Reach,
+    ) -> bool {
         let Some(partner) = self.pair(key).and_then(|pair| pair.partner) else {
             return false;
         };
@@ -124,10 +135,10 @@ impl<H: Host> Core<H> {
             return true;
         }
         if dirs.contains(Dirs::READ) {
-            self.start_move(partner, true);
+            self.start_move(partner, reach);
         }
         if dirs.contains(Dirs::WRITE) {
-            self.start_move(key, true);
+            self.start_move(key, reach);
         }
         if mode == Mode::Finished {
             let mut event = StreamEvent::EOF;
@@ -150,21 +161,21 @@ impl<H: Host> Core<H> {
         }
     }
 
-    fn start_move(&mut self, key: StreamKey, flush: bool) {
+    fn start_move(&mut self, key: StreamKey, reach: Reach) {
         let Some(pair) = self.pair_mut(key) else {
             return;
         };
         if pair.moving_to.is_some() {
-            pair.flush_due |= flush;
+            pair.due = pair.due.max(reach);
             return;
         }
         let Some(partner) = pair.partner else { return };
-        let Some(limit) = self.move_limit(key, partner, flush) else {
+        let Some(limit) = self.move_limit(key, partner, reach) else {
             return;
         };
         if let Some(pair) = self.pair_mut(key) {
             pair.moving_to = Some(partner);
-            pair.flushing = flush;
+            pair.flushing = reach > Reach::Room;
         }
         self.retain(key);
         self.retain(partner);
@@ -174,20 +185,20 @@ impl<H: Host> Core<H> {
     }
 
     /// How much may move; `None`: nothing is to be done.
-    fn move_limit(&self, from: StreamKey, to: StreamKey, flush: bool) -> Option<usize> {
+    fn move_limit(&self, from: StreamKey, to: StreamKey, reach: Reach) -> Option<usize> {
         let (from, to) = (self.streams.get(from)?, self.streams.get(to)?);
         let armed = from.side(Side::Write).armed && to.side(Side::Read).armed;
-        if !flush && (!armed || from.len(Side::Write) == 0) {
+        if reach == Reach::Room && (!armed || from.len(Side::Write) == 0) {
             return None;
         }
         let room = match to.set_for(Side::Read).mark.high {
             0 => usize::MAX,
             high => high.saturating_sub(to.len(Side::Read)),
         };
-        match room {
-            0 if flush => Some(usize::MAX),
-            0 => None,
-            room => Some(room),
+        match (reach, room) {
+            (Reach::All, _) | (Reach::Mark, 0) => Some(usize::MAX),
+            (Reach::Room, 0) => None,
+            (_, room) => Some(room),
         }
     }
 

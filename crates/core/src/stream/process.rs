@@ -5,6 +5,7 @@
 use smallvec::SmallVec;
 
 use super::layer::{AfterProcess, Link, Mode, Processed, StageKind};
+use super::pair::Reach;
 use super::{Callbacks, Io, Side, Stream, StreamWork};
 use crate::base::{Core, Host, StreamKey};
 use crate::flags::{Dirs, StreamEvent};
@@ -104,7 +105,7 @@ impl<H: Host> Core<H> {
     pub fn flush(&mut self, key: StreamKey, dirs: Dirs, mode: Mode, silent: bool) -> bool {
         let Some(over) = self.over_mut(key) else {
             let layered = self.streams.get(key).is_some_and(Stream::is_layered);
-            return !layered || self.flush_pair(key, dirs, mode);
+            return !layered || self.flush_pair(key, dirs, mode, Reach::Mark);
         };
         over.work.flushed = false;
         over.work.silent = silent;
