@@ -38,9 +38,14 @@ impl Lone {
     }
 }
 
-/// The base that an event is guessed to belong to: the first one whose loop began, until it is freed. It is written to so rarely
-/// that it costs other threads nothing.
+/// The base that an event is guessed to belong to: the first one without locks whose loop began, until it is freed. It is
+/// written to so rarely that it costs other threads nothing.
 static EXPECTED: AtomicPtr<event_base> = AtomicPtr::new(ptr::null_mut());
+
+/// From now on it is `next`, if it has been `last`. Who comes second does not matter.
+fn expect(last: *mut event_base, next: *mut event_base) {
+    let _ = EXPECTED.compare_exchange(last, next, Ordering::Relaxed, Ordering::Relaxed);
+}
 
 /// The base that an event says it has, known before the event has said so.
 ///
@@ -68,11 +73,11 @@ impl event_base {
     pub(super) unsafe fn note_looper(this: *mut Self, thread: libc::pthread_t) {
         // SAFETY: by this function's contract.
         let base = unsafe { &*this };
-        if EXPECTED.load(Ordering::Relaxed).is_null() {
-            EXPECTED.store(this, Ordering::Relaxed);
-        }
         base.lone.looper.store(thread, Ordering::Relaxed);
         if base.lone.clear_for.load(Ordering::Relaxed) != NO_THREAD {
+            if EXPECTED.load(Ordering::Relaxed).is_null() {
+                expect(ptr::null_mut(), this);
+            }
             let clear_for = if thread == NO_THREAD {
                 ANY_THREAD
             } else {
@@ -111,9 +116,7 @@ impl event_base {
     pub(super) unsafe fn obstruct(this: *mut Self) {
         // SAFETY: by this function's contract.
         unsafe { (*this).lone.clear_for.store(NO_THREAD, Ordering::Relaxed) };
-        if EXPECTED.load(Ordering::Relaxed) == this {
-            EXPECTED.store(ptr::null_mut(), Ordering::Relaxed);
-        }
+        expect(this, ptr::null_mut());
     }
 
     /// Whether the loop of a base without locks runs in another thread.
