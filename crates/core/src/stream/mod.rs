@@ -30,6 +30,7 @@ mod process;
 mod rate;
 mod secure;
 mod transfer;
+mod unsent;
 
 use bitflags::bitflags;
 

@@ -119,7 +119,8 @@ impl<H: Host> Core<H> {
         }
     }
 
-    /// Moves what there is in these directions, as far as `reach` says. Tells the other end if this was the end, also where there is nothing to move.
+    /// Moves what there is in these directions, as far as `reach` says. Tells the other end if this was the end, also where
+    /// there is nothing to move.
     /// Returns whether there is another end.
     pub(super) fn flush_pair(
         &mut self,
